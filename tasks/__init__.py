@@ -1,0 +1,1 @@
+"""One file a stage: find the inputs, call one library function, publish, log."""
