@@ -1,0 +1,49 @@
+"""Own the rules for special tokens: which texts may be one, and where they occur in a text."""
+
+import re
+from collections.abc import Sequence
+
+
+def check_special_tokens(special_tokens: Sequence[str]) -> None:
+    """Raise `ValueError` unless every special token is a non-empty, unique, valid text.
+
+    A special token that is a prefix of another, or overlaps it, is allowed: the longest wins.
+    """
+    if isinstance(special_tokens, str):
+        raise TypeError(
+            f"special_tokens ({special_tokens!r}) is one text, not a list of texts; "
+            f"write [{special_tokens!r}]"
+        )
+    seen: set[str] = set()
+    for token in special_tokens:
+        if not isinstance(token, str):
+            raise TypeError(f"special token {token!r} must be a str, not {type(token).__name__}")
+        if not token:
+            raise ValueError("a special token is empty; remove it or give it a text")
+        if token in seen:
+            raise ValueError(f"special token {token!r} is given twice; remove one of the two")
+        check_encodable(token, what="special token")
+        seen.add(token)
+
+
+def check_encodable(text: str, *, what: str) -> None:
+    """Raise `ValueError` when `text` holds a lone surrogate, which no UTF-8 can express."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{what} holds the lone surrogate U+{ord(text[error.start]):04X} at character "
+            f"{error.start}, which UTF-8 cannot express; remove it, or decode the original bytes "
+            'with errors="replace"'
+        ) from error
+
+
+def compile_special_tokens(special_tokens: Sequence[str]) -> re.Pattern[bytes] | None:
+    """Compile a pattern that finds each special token's UTF-8 bytes; None when there are none.
+
+    Alternatives are tried in order, so sorting by falling length lets the longest win.
+    """
+    if not special_tokens:
+        return None
+    texts = sorted((token.encode("utf-8") for token in special_tokens), key=len, reverse=True)
+    return re.compile(b"|".join(re.escape(text) for text in texts))
