@@ -5,16 +5,16 @@ from types import MappingProxyType
 
 import regex
 
-# Source: openai/tiktoken tiktoken_ext/openai_public.py (`r50k_pat_str`, `cl100k_base`,
-# `o200k_base`). tiktoken's possessive quantifiers there only save it backtracking; GPT-2's
-# is given in the plain form of the GPT-2 release (openai/gpt-2 src/encoder.py), which cuts the
-# same, contractions first.
+# Source: openai/gpt-2 src/encoder.py, and openai/tiktoken tiktoken_ext/openai_public.py for the
+# other two. tiktoken 0.14 writes the first two with possessive quantifiers to save backtracking;
+# these plain forms cut the same (tests/tokenizer/test_patterns.py), and the regex engine of
+# Hugging Face's tokenizers, which reads `{1,3}+` as a repetition, understands them too.
 PATTERNS: Mapping[str, str] = MappingProxyType(
     {
         "gpt2": (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"),
         "cl100k": (
-            r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"
-            r"| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
+            r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+            r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
         ),
         "o200k": (
             r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
@@ -26,6 +26,17 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
     }
 )
 """The named patterns, as the `regex` module reads them."""
+
+# A pretoken of these patterns never holds such a whitespace after a character that is none, so a
+# text can be cut before it. In the latter two "!\n" is one pretoken, so only the space will do.
+SAFE_CUTS: Mapping[str, str] = MappingProxyType(
+    {
+        PATTERNS["gpt2"]: r"(?<=\S)\s",
+        PATTERNS["cl100k"]: r"(?<=\S) ",
+        PATTERNS["o200k"]: r"(?<=\S) ",
+    }
+)
+"""For a split pattern, where a text may be cut with no effect on its pretokens."""
 
 
 def resolve_pattern(name_or_regex: str) -> str:

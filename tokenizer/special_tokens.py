@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 def check_special_tokens(special_tokens: Sequence[str]) -> None:
-    """Raise `ValueError` unless every special token is a non-empty, unique, valid text.
+    """Raise `ValueError` unless each special token is a unique, valid text of two bytes or more.
 
     A special token that is a prefix of another, or overlaps it, is allowed: the longest wins.
     """
@@ -22,7 +22,12 @@ def check_special_tokens(special_tokens: Sequence[str]) -> None:
             raise ValueError("a special token is empty; remove it or give it a text")
         if token in seen:
             raise ValueError(f"special token {token!r} is given twice; remove one of the two")
-        check_encodable(token, what="special token")
+        check_encodable(token, what=f"special token {token!r}")
+        if len(token.encode("utf-8")) == 1:
+            raise ValueError(
+                f"special token {token!r} is a single byte, which is a token of its own already; "
+                "use a longer text"
+            )
         seen.add(token)
 
 

@@ -1,0 +1,38 @@
+"""Own GPT-2's way of writing bytes as printable characters, which its files and Hugging Face use.
+
+Source: openai/gpt-2 src/encoder.py, `bytes_to_unicode`. The 188 bytes that are visible in Latin-1
+stand for themselves; the other 68 (controls, spaces, soft hyphen) for U+0100 onwards.
+"""
+
+_VISIBLE = (*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(0xAE, 0x100))
+_HIDDEN = tuple(byte for byte in range(256) if byte not in _VISIBLE)
+
+BYTE_ORDER: tuple[int, ...] = _VISIBLE + _HIDDEN
+"""The 256 bytes ordered by their characters: GPT-2's token ids, and Hugging Face's alphabet."""
+
+_FROM_BYTE = {byte: chr(byte) for byte in _VISIBLE} | {
+    byte: chr(0x100 + index) for index, byte in enumerate(_HIDDEN)
+}
+_TO_BYTE = str.maketrans({character: chr(byte) for byte, character in _FROM_BYTE.items()})
+_TO_CHARACTER = str.maketrans({chr(byte): character for byte, character in _FROM_BYTE.items()})
+_CHARACTERS = frozenset(_FROM_BYTE.values())
+
+
+def bytes_to_characters(data: bytes) -> str:
+    """Write bytes as printable characters, one for each byte.
+
+    >>> bytes_to_characters(b" the")
+    'Ġthe'
+    """
+    return data.decode("latin-1").translate(_TO_CHARACTER)
+
+
+def characters_to_bytes(text: str) -> bytes:
+    """Read what `bytes_to_characters` wrote; `ValueError` names a character it never writes."""
+    if not _CHARACTERS.issuperset(text):
+        unknown = next(character for character in text if character not in _CHARACTERS)
+        raise ValueError(
+            f"{text!r} holds {unknown!r}, which stands for no byte in GPT-2's files; "
+            "the file was not written with GPT-2's byte-to-unicode table"
+        )
+    return text.translate(_TO_BYTE).encode("latin-1")
