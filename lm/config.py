@@ -75,7 +75,8 @@ class ModelConfig:
     qk_norm: bool = False
     """RMS-normalise queries and keys per head (Dehghani et al. 2023)."""
     tie_embeddings: bool = False
-    """Use the token embeddings as output projection too, initialised as the latter."""
+    """Use the token embeddings as output projection too; their initial deviation is then
+    d_model ** -0.5 instead of 1, so that the logits start at unit scale."""
     logit_softcap: float = 0.0
     """Bound of the logits, cap * tanh(logits / cap) (Gemma 2, section 2); 0: off."""
     zero_init_output: bool = False
@@ -199,7 +200,7 @@ class TrainConfig:
             _check_at_least(name, getattr(self, name), 1)
         for name in ("max_learning_rate", "muon_learning_rate", "eps"):
             _check_positive(name, getattr(self, name))
-        for name in [
+        non_negative = (
             "seed",
             "max_minutes",
             "warmup_steps",
@@ -209,7 +210,8 @@ class TrainConfig:
             "z_loss",
             "valid_interval",
             "spike_sigma",
-        ]:
+        )
+        for name in non_negative:
             _check_at_least(name, getattr(self, name), 0)
         for beta in self.betas:
             _check_share("betas", beta, below_one=True)

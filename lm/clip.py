@@ -1,0 +1,42 @@
+"""Gradient clipping by the global norm (Pascanu et al. 2013, algorithm 1)."""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+# The course's and torch's clip_grad_norm_ add the same, so that a zero norm divides nothing.
+_EPS = 1e-6
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
+    """Return the L2 norm over the gradients of all parameters together, in fp32 at least."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return torch.zeros(())
+    wide = torch.promote_types(gradients[0].dtype, torch.float32)
+    norms = [torch.linalg.vector_norm(gradient, dtype=wide) for gradient in gradients]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return total
+
+
+@torch.no_grad()
+def clip_gradients(
+    parameters: Iterable[nn.Parameter], max_l2_norm: float, *, norm: Tensor | None = None
+) -> Float[Tensor, ""]:
+    """Scale all gradients in place so that their global norm is at most `max_l2_norm`.
+
+    A `max_l2_norm` of 0 changes nothing. Pass `norm` where it is known already.
+
+    Returns:
+        The norm before clipping.
+    """
+    parameters = list(parameters)
+    total = gradient_norm(parameters) if norm is None else norm
+    if max_l2_norm > 0 and total > max_l2_norm:
+        factor = max_l2_norm / (total + _EPS)
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
+    return total

@@ -1,0 +1,107 @@
+"""The training objective as a module, and the loss of each token for evaluation.
+
+Legend: B batch, T sequence, D d_model, V vocab.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lm.chunked_loss import chunked_cross_entropy, chunked_token_losses
+from lm.config import Precision
+from lm.functional import log_partition, token_cross_entropy
+from lm.model import TransformerLM
+
+
+class Loss(NamedTuple):
+    """What one forward pass gives."""
+
+    total: Float[Tensor, ""]
+    """Objective to differentiate: cross-entropy plus the z-loss, in nats a token."""
+    cross_entropy: Float[Tensor, ""]
+    """Cross-entropy alone, detached."""
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Return the context in which products run in bf16 where `precision` says so.
+
+    Weights, gradients and optimizer state stay fp32.
+    """
+    if precision != "bf16":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+class TrainingLoss(nn.Module):
+    """Mean next-token loss of a model; a module, so that it can be compiled and wrapped whole."""
+
+    def __init__(
+        self,
+        model: TransformerLM,
+        *,
+        precision: Precision = "fp32",
+        z_loss: float = 0.0,
+        fast: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.precision: Precision = precision
+        self.z_loss = z_loss
+        self.fast = fast
+
+    def forward(self, inputs: Int[Tensor, "batch seq"], targets: Int[Tensor, "batch seq"]) -> Loss:
+        """Return the mean loss of `targets`, which are `inputs` shifted by one."""
+        with autocast(inputs.device, self.precision):
+            if self.fast:
+                return self._chunked(inputs, targets)
+            logits = _wide(self.model(inputs))  # (B, T, V)
+        cross_entropy = token_cross_entropy(logits, targets).mean()
+        total = cross_entropy
+        if self.z_loss:
+            total = total + self.z_loss * log_partition(logits).square().mean()
+        return Loss(total, cross_entropy.detach())
+
+    def _chunked(self, inputs: Tensor, targets: Tensor) -> Loss:
+        hidden, weight = _projection_operands(self.model, inputs, self.precision)
+        total, squares = chunked_cross_entropy(
+            hidden,
+            weight,
+            targets,
+            softcap=self.model.config.logit_softcap,
+            z_loss=self.z_loss,
+        )
+        return Loss(total, total.detach() - self.z_loss * squares)
+
+
+def _projection_operands(
+    model: TransformerLM, inputs: Int[Tensor, "batch seq"], precision: Precision
+) -> tuple[Float[Tensor, "batch seq d_model"], Float[Tensor, "vocab d_model"]]:
+    """Return hidden states and output matrix in the dtype of the products."""
+    hidden, weight = model.hidden_states(inputs), model.output_weight
+    if precision == "bf16":
+        return hidden.bfloat16(), weight.bfloat16()
+    return hidden, weight
+
+
+@torch.no_grad()
+def token_losses(
+    model: TransformerLM,
+    inputs: Int[Tensor, "batch seq"],
+    targets: Int[Tensor, "batch seq"],
+    *,
+    precision: Precision = "fp32",
+    fast: bool = True,
+) -> Float[Tensor, "batch seq"]:
+    """Return -log p(target) of each position in nats, fp32; `fast` never holds all logits."""
+    with autocast(inputs.device, precision):
+        if not fast:
+            return token_cross_entropy(_wide(model(inputs)), targets)
+        hidden, weight = _projection_operands(model, inputs, precision)
+        return chunked_token_losses(hidden, weight, targets, softcap=model.config.logit_softcap)
