@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import regex
 
 from tokenizer.patterns import resolve_pattern
-from tokenizer.special_tokens import compile_special_tokens
+from tokenizer.special_tokens import compile_special_tokens, cut_at_special_tokens
 
 
 def iter_segments(
@@ -22,13 +22,7 @@ def iter_segments(
     >>> list(iter_segments(b"one<|e|>two", ["<|e|>"]))
     [(b'one', b'<|e|>'), (b'two', None)]
     """
-    compiled = compile_special_tokens(special_tokens)
-    start = 0
-    if compiled is not None:
-        for match in compiled.finditer(data):
-            yield data[start : match.start()], match.group()
-            start = match.end()
-    yield data[start:], None
+    return cut_at_special_tokens(data, compile_special_tokens(special_tokens))
 
 
 def split_text(text: str, compiled: regex.Pattern[str]) -> list[str]:

@@ -1,7 +1,10 @@
 """Own the rules for special tokens: which texts may be one, and where they occur in a text."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+END_OF_TEXT = "<|endoftext|>"
+"""GPT-2's special token between two documents."""
 
 
 def check_special_tokens(special_tokens: Sequence[str]) -> None:
@@ -52,3 +55,15 @@ def compile_special_tokens(special_tokens: Sequence[str]) -> re.Pattern[bytes] |
         return None
     texts = sorted((token.encode("utf-8") for token in special_tokens), key=len, reverse=True)
     return re.compile(b"|".join(re.escape(text) for text in texts))
+
+
+def cut_at_special_tokens(
+    data: bytes, compiled: re.Pattern[bytes] | None
+) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield (text, special token that ends it), and for the last text (text, None)."""
+    start = 0
+    if compiled is not None:
+        for match in compiled.finditer(data):
+            yield data[start : match.start()], match.group()
+            start = match.end()
+    yield data[start:], None
