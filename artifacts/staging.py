@@ -1,0 +1,179 @@
+"""Staging: where the parts of an artifact are collected while it is built, across restarts.
+
+A part is data under a name that nobody else uses, plus a small note, created exclusively, that
+names it; neither is changed afterwards. So a part is there whole or not at all, and a builder that
+was paused and wakes up late cannot change what another one has staged.
+"""
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from artifacts import filesystem
+from artifacts.filesystem import Stamp
+from artifacts.record import FileEntry
+from artifacts.sources import content_hash
+from artifacts.store import Store, hidden_path
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """The place where one artifact is built; the same one after a restart."""
+
+    store: Store
+    stage: str
+    fingerprint: str
+    workdir: Path
+    """Local scratch folder of the builder's own (checkpoints); survives restarts."""
+    promised: dict[str, FileEntry] = field(default_factory=dict, compare=False)
+    """Parts that were added or listed through this object; publishing without one is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagedPart:
+    """A finished part and where its data and its note are."""
+
+    entry: FileEntry
+    path: str
+    stamp: Stamp
+    note_path: str
+
+
+def open_staging(store: Store, stage: str, fingerprint: str) -> Staging:
+    """Open the staging place of an artifact, with what an earlier attempt left there."""
+    folder = hidden_path(store, "staging", stage, fingerprint)
+    local = filesystem.local_path(store.fs, folder)
+    base = local or store.cache_dir / "staging" / stage / PurePosixPath(folder).name
+    workdir = base / "work"
+    with filesystem.disk_full_explained(str(base)):
+        workdir.mkdir(parents=True, exist_ok=True)
+    return Staging(store, stage, fingerprint, workdir)
+
+
+def add_part(
+    staging: Staging, local_path: Path, name: str, *, move: bool = False, replace: bool = False
+) -> FileEntry:
+    """Put a finished file into the staging place, where it survives a crash of this process.
+
+    Adding the same content under the same name again does nothing.
+
+    Args:
+        staging: Where.
+        local_path: The finished file; it is copied unless `move` is given.
+        name: Its name in the artifact, with forward slashes for sub-folders.
+        move: Give the file up: on one disk nothing is copied then.
+        replace: Let other content take the place of an earlier part of this name; for files that
+            honestly differ from build to build, such as timings.
+
+    Raises:
+        ValueError: The name is not relative, or a part of this name has other content.
+        OSError: No space is left; what was finished stays.
+    """
+    _check_name(name)
+    content = content_hash(local_path, memo_dir=None)
+    entry = FileEntry(name, content.size_bytes, content.sha256)
+    with filesystem.disk_full_explained(staging.store.url):
+        _stage(staging, local_path, entry, move=move, replace=replace)
+    if move:
+        local_path.unlink()  # only now, so that a crash before never loses the content
+    staging.promised[name] = entry
+    return entry
+
+
+def _stage(
+    staging: Staging, local_path: Path, entry: FileEntry, *, move: bool, replace: bool
+) -> None:
+    """Upload the data and create the note that makes it the part of its name."""
+    fs = staging.store.fs
+    known = _intact_part(staging, entry.name)
+    if known is not None and _is_settled(known.entry, entry, replace=replace):
+        return
+    note_path = _note_path(staging, entry.name)
+    path = f"{_folder(staging)}/data/{uuid.uuid4().hex}"
+    filesystem.upload(fs, local_path, path, may_link=move)
+    note = {"entry": entry.to_json(), "path": path, "stamp": asdict(filesystem.stamp(fs, path))}
+    data = json.dumps(note).encode()
+    if known is None and not filesystem.exists(fs, note_path):
+        if filesystem.create_exclusive(fs, note_path, data):
+            return
+        winner = _intact_part(staging, entry.name)
+        if winner is not None and _is_settled(winner.entry, entry, replace=replace):
+            filesystem.remove(fs, path)
+            return
+    filesystem.write_bytes(fs, note_path, data)
+
+
+def _is_settled(known: FileEntry, entry: FileEntry, *, replace: bool) -> bool:
+    """Tell whether the part that is there already is the one to be added."""
+    if known != entry and not replace:
+        raise ValueError(
+            f"part {entry.name!r} is already staged with other content (sha256 "
+            f"{known.sha256[:16]}, now {entry.sha256[:16]}); parts never change: use another name, "
+            "or replace=True for a file that differs from build to build"
+        )
+    return known == entry
+
+
+def staged_parts(staging: Staging) -> dict[str, FileEntry]:
+    """Return the finished parts that are intact, by name, so that a restart goes on from there."""
+    parts = {part.entry.name: part.entry for part in intact_parts(staging)}
+    staging.promised.update(parts)
+    return parts
+
+
+def intact_parts(staging: Staging) -> list[StagedPart]:
+    """Return the parts whose data is what their notes say."""
+    folder = f"{_folder(staging)}/parts"
+    notes = filesystem.names_in(staging.store.fs, folder)
+    parts = [_read_part(staging, f"{folder}/{note}") for note in notes if note.endswith(".json")]
+    return [part for part in parts if part is not None]
+
+
+def _intact_part(staging: Staging, name: str) -> StagedPart | None:
+    return _read_part(staging, _note_path(staging, name))
+
+
+def _read_part(staging: Staging, note_path: str) -> StagedPart | None:
+    """Return a part if its note can be read and its data is what the note says."""
+    fs = staging.store.fs
+    try:
+        note = json.loads(filesystem.read_bytes(fs, note_path))
+        entry, stamp = FileEntry.from_json(note["entry"]), Stamp(**note["stamp"])
+        part = StagedPart(entry, note["path"], stamp, note_path)
+        now = filesystem.stamp(fs, part.path)
+        if now == stamp:
+            return part
+        if now.size_bytes != entry.size_bytes:
+            return None
+        return part if filesystem.hash_file(fs, part.path)[0] == entry.sha256 else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None  # as if it had not been finished: the builder makes it again
+
+
+def _check_name(name: str) -> None:
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or str(path) != name or name == ".":
+        raise ValueError(
+            f"file name {name!r} must be relative, with forward slashes and without . or .. parts"
+        )
+
+
+def _folder(staging: Staging) -> str:
+    return hidden_path(staging.store, "staging", staging.stage, staging.fingerprint)
+
+
+def _note_path(staging: Staging, name: str) -> str:
+    return f"{_folder(staging)}/parts/{quote(name, safe='')}.json"
+
+
+def clear(staging: Staging, parts: Sequence[StagedPart]) -> None:
+    """Remove exactly the parts that were published; another builder may be adding new ones."""
+    fs = staging.store.fs
+    for part in parts:
+        filesystem.remove(fs, part.note_path)
+        filesystem.remove(fs, part.path)
+    scratch, _ = filesystem.open_filesystem(str(staging.workdir), {})
+    filesystem.remove_below(scratch, str(staging.workdir))
