@@ -78,6 +78,23 @@ def _is_racy(fs: Any, stamp: Stamp, hashed_at: float) -> bool:
     return hashed_at - mtime_ns / 1e9 < _RACY_S
 
 
+def recall(uri: str | Path, *, memo_dir: Path) -> ContentHash | None:
+    """Return the remembered hash of a file that has not changed since, without reading it."""
+    fs, path = filesystem.open_filesystem(str(uri), {})
+    try:
+        now = filesystem.stamp(fs, path)
+    except FileNotFoundError:
+        return None
+    return _recall(memo_dir / _memo_name(filesystem.full_url(fs, path)), now)
+
+
+def remember(uri: str | Path, content: ContentHash, memo_dir: Path) -> None:
+    """Note the hash of a file that the caller has just written, so that nobody hashes it again."""
+    fs, path = filesystem.open_filesystem(str(uri), {})
+    memo = memo_dir / _memo_name(filesystem.full_url(fs, path))
+    _remember(memo, filesystem.stamp(fs, path), content)
+
+
 def _remember(memo: Path, stamp: Stamp, content: ContentHash) -> None:
     data = {"mark": stamp.mark, "size_bytes": stamp.size_bytes, "sha256": content.sha256}
     fs, path = filesystem.open_filesystem(str(memo), {})

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import IO
 from urllib.parse import quote
 
 from artifacts import filesystem
@@ -122,6 +123,21 @@ def staged_parts(staging: Staging) -> dict[str, FileEntry]:
     parts = {part.entry.name: part.entry for part in intact_parts(staging)}
     staging.promised.update(parts)
     return parts
+
+
+def open_part(staging: Staging, name: str) -> IO[bytes]:
+    """Open a finished part for reading, wherever it lies.
+
+    Raises:
+        FileNotFoundError: There is no intact part of this name.
+    """
+    part = _intact_part(staging, name)
+    if part is None:
+        raise FileNotFoundError(
+            f"no intact part {name!r} is staged for {staging.stage}/{staging.fingerprint[:16]}"
+        )
+    file: IO[bytes] = staging.store.fs.open(part.path, "rb")
+    return file
 
 
 def intact_parts(staging: Staging) -> list[StagedPart]:

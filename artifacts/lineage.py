@@ -1,0 +1,69 @@
+"""Lineage: what an artifact was made from, answered from records alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from artifacts.record import Record, Reference
+from artifacts.store import DamagedRecordError, Store, find_record, reference_of
+
+
+@dataclass(frozen=True, slots=True)
+class LineageNode:
+    """An artifact and, by the names its stage gives them, those it was made from."""
+
+    reference: Reference
+    record: Record | None
+    """None if the artifact is not in the store, or its record is damaged."""
+    problem: str
+    """Why there is no record; empty if there is one."""
+    inputs: dict[str, "LineageNode"]
+
+
+def lineage(store: Store, record: Record) -> LineageNode:
+    """Return the tree of everything an artifact was made from; what is missing is marked so."""
+    return _node(store, reference_of(store, record), {})
+
+
+def _node(store: Store, reference: Reference, seen: dict[str, LineageNode]) -> LineageNode:
+    # An ancestor of several stages is read once. Records form no cycle: a fingerprint contains
+    # those of its inputs.
+    if reference.fingerprint in seen:
+        return seen[reference.fingerprint]
+    record, problem = _look_up(store, reference)
+    parents = record.inputs if record else {}
+    inputs = {name: _node(store, parents[name], seen) for name in sorted(parents)}
+    node = LineageNode(reference, record, problem, inputs)
+    seen[reference.fingerprint] = node
+    return node
+
+
+def _look_up(store: Store, reference: Reference) -> tuple[Record | None, str]:
+    try:
+        record = find_record(store, reference.stage, reference.fingerprint)
+    except DamagedRecordError:
+        return None, "its record is damaged"
+    return record, "" if record else f"missing, was at {reference.uri}"
+
+
+def format_lineage(node: LineageNode) -> str:
+    """Return the tree as indented lines, ending with the files that lie outside the store."""
+    return "\n".join(_lines(node, "", 0, set()))
+
+
+def _lines(node: LineageNode, name: str, depth: int, shown: set[str]) -> Iterator[str]:
+    indent = "  " * depth
+    title = f"{node.reference.stage}/{node.reference.fingerprint[:16]}"
+    label = f"{name}: {title}" if name else title
+    if node.record is None:
+        yield f"{indent}{label} ({node.problem})"
+        return
+    names = " ".join(node.record.labels.values())
+    if node.reference.fingerprint in shown:
+        yield f"{indent}{label} (as above)"
+        return
+    shown.add(node.reference.fingerprint)
+    yield f"{indent}{label}{' ' if names else ''}{names}"
+    for external in node.record.external_files:
+        yield f"{indent}  {external.name}: {external.uri} sha256 {external.sha256[:16]}"
+    for key, parent in node.inputs.items():
+        yield from _lines(parent, key, depth + 1, shown)
