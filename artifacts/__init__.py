@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from artifacts.checking import Check, check, quarantine, verify
+    from artifacts.fetch import FetchError, FetchResult
     from artifacts.fingerprint import canonical_json
     from artifacts.lease import LeaseHeldError, hold_lease, wait_for_lease
+    from artifacts.lineage import LineageNode, format_lineage
     from artifacts.publishing import publish
+    from artifacts.reading import local_file, local_folder
     from artifacts.record import ExternalFile, FileEntry, Record, Reference
     from artifacts.sources import ContentHash, content_hash
     from artifacts.staging import Staging, add_part, open_staging, staged_parts
@@ -21,38 +24,60 @@ if TYPE_CHECKING:
         find_record,
         list_records,
         open_store,
+        record_of,
         reference_of,
         resolve,
     )
+    from artifacts.unpacking import unpack
 
-_MODULES = {
-    "checking": ("Check", "check", "quarantine", "verify"),
-    "fingerprint": ("canonical_json",),
-    "lease": ("LeaseHeldError", "hold_lease", "wait_for_lease"),
-    "publishing": ("publish",),
-    "record": ("ExternalFile", "FileEntry", "Record", "Reference"),
-    "sources": ("ContentHash", "content_hash"),
-    "staging": ("Staging", "add_part", "open_staging", "staged_parts"),
-    "store": (
-        "DamagedRecordError",
-        "Store",
-        "file_uri",
-        "find_record",
-        "list_records",
-        "open_store",
-        "reference_of",
-        "resolve",
-    ),
+_HOME = {
+    "Check": "checking",
+    "ContentHash": "sources",
+    "DamagedRecordError": "store",
+    "ExternalFile": "record",
+    "FetchError": "fetch",
+    "FetchResult": "fetch",
+    "FileEntry": "record",
+    "LeaseHeldError": "lease",
+    "LineageNode": "lineage",
+    "Record": "record",
+    "Reference": "record",
+    "Staging": "staging",
+    "Store": "store",
+    "add_part": "staging",
+    "canonical_json": "fingerprint",
+    "check": "checking",
+    "content_hash": "sources",
+    "file_uri": "store",
+    "find_record": "store",
+    "format_lineage": "lineage",
+    "hold_lease": "lease",
+    "list_records": "store",
+    "local_file": "reading",
+    "local_folder": "reading",
+    "open_staging": "staging",
+    "open_store": "store",
+    "publish": "publishing",
+    "quarantine": "checking",
+    "record_of": "store",
+    "reference_of": "store",
+    "resolve": "store",
+    "staged_parts": "staging",
+    "unpack": "unpacking",
+    "verify": "checking",
+    "wait_for_lease": "lease",
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "Check",
     "ContentHash",
     "DamagedRecordError",
     "ExternalFile",
+    "FetchError",
+    "FetchResult",
     "FileEntry",
     "LeaseHeldError",
+    "LineageNode",
     "Record",
     "Reference",
     "Staging",
@@ -63,15 +88,20 @@ __all__ = [
     "content_hash",
     "file_uri",
     "find_record",
+    "format_lineage",
     "hold_lease",
     "list_records",
+    "local_file",
+    "local_folder",
     "open_staging",
     "open_store",
     "publish",
     "quarantine",
+    "record_of",
     "reference_of",
     "resolve",
     "staged_parts",
+    "unpack",
     "verify",
     "wait_for_lease",
 ]

@@ -1,0 +1,311 @@
+"""Fetch: a file from the network to the local disk, whole and checked or not at all.
+
+What arrives is appended to `<name>.part`, so that a cut connection, or a later run, goes on where
+it stopped. Only a file of the right size and hash gets the destination's name. Nothing is deleted
+that was good: what turns out wrong is moved aside.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from artifacts import filesystem
+from artifacts.filesystem import OnProgress
+from artifacts.http_range import Answer, FetchError, RangeRefusedError, open_range, redacted
+from artifacts.sources import ContentHash, content_hash
+
+__all__ = ["FetchError", "FetchResult", "fetch", "wait_before_retry_s"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    """The fetched file, in brief."""
+
+    sha256: str
+    size_bytes: int
+    was_there: bool
+    """Nothing was transferred: the destination held the right file already."""
+
+
+def wait_before_retry_s(failures: int) -> float:
+    """Return seconds to wait after so many failures in a row: 1, 2, 4 ... 60, less up to half.
+
+    The random half keeps many clients from coming back at the same moment.
+    """
+    return float(min(60, 2 ** (failures - 1)) * random.uniform(0.5, 1.0))
+
+
+def fetch(
+    url: str,
+    destination: Path,
+    *,
+    sha256: str | None = None,
+    size_bytes: int | None = None,
+    on_progress: OnProgress | None = None,
+    attempts: int = 5,
+    timeout_s: float = 60.0,
+    retry_wait_s: Callable[[int], float] = wait_before_retry_s,
+) -> FetchResult:
+    """Bring a file from http(s) or any fsspec URL to a local path.
+
+    A destination that already has the given hash (or size, if no hash is given) is left alone.
+
+    Args:
+        url: May carry `user:password@`, which no message repeats.
+        destination: Where the file goes; its folder is created.
+        sha256: Expected hash, 64 hex digits.
+        size_bytes: Expected size; a server that announces another one is refused at once.
+        on_progress: Called with bytes done and in all (0 if unknown).
+        attempts: Failures in a row, without a byte of progress, after which it gives up.
+        timeout_s: Silence of the server that counts as a failure.
+        retry_wait_s: Seconds to wait after the n-th failure in a row.
+
+    Raises:
+        FetchError: The network kept failing; what arrived is kept for the next call.
+        FileNotFoundError: The server has no such file.
+        PermissionError: The server refuses.
+        ValueError: What arrived has another size or hash; it lies beside the destination.
+        OSError: No space is left.
+    """
+    if attempts < 1:
+        raise ValueError(f"attempts ({attempts}) must be 1 or more")
+    pin = _Pin(sha256, size_bytes)
+    present = pin.content_of(destination)
+    if present is not None:
+        return FetchResult(present.sha256, present.size_bytes, was_there=True)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with filesystem.disk_full_explained(str(destination.parent)), _locked(destination) as part:
+        present = pin.content_of(destination)  # another process may have brought it meanwhile
+        if present is not None:
+            part.path.unlink()
+            return FetchResult(present.sha256, present.size_bytes, was_there=True)
+        source = _Source(url, pin, timeout_s, on_progress)
+        content = _fetch_checked(source, part, attempts, retry_wait_s)
+        _put_in_place(part, destination)
+    return FetchResult(content.sha256, content.size_bytes, was_there=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pin:
+    """What the file has to be."""
+
+    sha256: str | None
+    size_bytes: int | None
+
+    def content_of(self, path: Path) -> ContentHash | None:
+        """Return the content of a file that is what it has to be; None if not, or if unknown."""
+        if (self.sha256 is None and self.size_bytes is None) or not path.is_file():
+            return None
+        if self.size_bytes not in (None, path.stat().st_size):
+            return None
+        content = content_hash(path, memo_dir=None)
+        return content if self.sha256 in (None, content.sha256) else None
+
+    def problem(self, content: ContentHash) -> str:
+        """Return what is wrong with a content, or nothing."""
+        if self.size_bytes not in (None, content.size_bytes):
+            return f"size: expected {self.size_bytes:,} bytes, found {content.size_bytes:,}"
+        if self.sha256 not in (None, content.sha256):
+            return f"sha256: expected {self.sha256}, found {content.sha256}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    url: str
+    pin: _Pin
+    timeout_s: float
+    on_progress: OnProgress | None
+
+
+class _Part:
+    """The file under its temporary name, locked, with the hash of what it holds so far."""
+
+    def __init__(self, path: Path, file: Any) -> None:
+        self.path = path
+        self.note_path = path.with_name(f"{path.name}.json")
+        self.file = file
+        self.digest = hashlib.sha256()
+        self.size_bytes = 0
+        self.farthest = 0
+        self.validator, self.total_bytes = self._read_note()
+        file.seek(0)
+        while block := file.read(filesystem.BLOCK_BYTES):
+            self._count(block)
+
+    def _read_note(self) -> tuple[str, int | None]:
+        try:
+            note = json.loads(self.note_path.read_bytes())
+            return str(note["validator"]), note["total_bytes"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return "", None
+
+    def describe(self, validator: str, total_bytes: int | None) -> None:
+        """Remember which version of which file this is a part of."""
+        self.validator, self.total_bytes = validator, total_bytes
+        note = {"validator": validator, "total_bytes": total_bytes}
+        self.note_path.write_text(json.dumps(note))
+
+    def append(self, block: bytes) -> None:
+        self.file.write(block)
+        self._count(block)
+
+    def _count(self, block: bytes) -> None:
+        self.digest.update(block)
+        self.size_bytes += len(block)
+        self.farthest = max(self.farthest, self.size_bytes)
+
+    def restart(self) -> None:
+        """Forget all content."""
+        self.file.seek(0)
+        self.file.truncate()
+        self.digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    def content(self) -> ContentHash:
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return ContentHash(self.digest.hexdigest(), self.size_bytes)
+
+
+@contextmanager
+def _locked(destination: Path) -> Iterator[_Part]:
+    """Open the part file of a destination once no other process has it open here."""
+    path = destination.with_name(f"{destination.name}.part")
+    while True:
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # The one who had it may have renamed it: then this is no longer the part file.
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                yield _Part(path, file)
+                return
+
+
+def _fetch_checked(
+    source: _Source, part: _Part, attempts: int, retry_wait_s: Callable[[int], float]
+) -> ContentHash:
+    """Transfer until the content is right; a part of an earlier run gets a second chance."""
+    resumed = part.size_bytes > 0
+    _transfer(source, part, attempts, retry_wait_s)
+    problem = source.pin.problem(part.content())
+    if problem and resumed:
+        logger.info("%s: what an earlier run left is no part of it, starting again", part.path)
+        part.restart()
+        _transfer(source, part, attempts, retry_wait_s)
+        problem = source.pin.problem(part.content())
+    if problem:
+        aside = _move_aside(part.path, part.content())
+        part.note_path.unlink(missing_ok=True)
+        raise ValueError(
+            f"{redacted(source.url)} is not the expected file, {problem}. It lies at {aside}; "
+            "correct the address or the expected values"
+        )
+    return part.content()
+
+
+def _move_aside(path: Path, content: ContentHash) -> Path:
+    name = path.name.removesuffix(".part")
+    aside = path.with_name(f"{name}.bad-{content.sha256[:8]}")
+    path.replace(aside)
+    return aside
+
+
+def _put_in_place(part: _Part, destination: Path) -> None:
+    if destination.is_file():
+        _move_aside(destination, content_hash(destination, memo_dir=None))
+    part.path.replace(destination)
+    part.note_path.unlink(missing_ok=True)
+
+
+def _transfer(
+    source: _Source, part: _Part, attempts: int, retry_wait_s: Callable[[int], float]
+) -> None:
+    """Receive until the end, in as many connections as it takes."""
+    failures = 0
+    while True:
+        before = part.farthest
+        try:
+            return _receive(source, part)
+        except FetchError as error:
+            failures = 1 if part.farthest > before else failures + 1
+            if isinstance(error, RangeRefusedError):
+                part.restart()
+            if failures >= attempts:
+                raise FetchError(
+                    f"{error} (gave up after {failures} failures in a row); what arrived is kept "
+                    f"in {part.path}, run again to go on from there"
+                ) from error
+            wait_s = max(retry_wait_s(failures), error.retry_after_s)
+            logger.info("%s; attempt %d follows in %.1f s", error, failures + 1, wait_s)
+            time.sleep(wait_s)
+
+
+def _receive(source: _Source, part: _Part) -> None:
+    """Receive what is missing over one connection."""
+    if part.size_bytes and not (part.validator or source.pin.sha256):
+        part.restart()  # nothing would tell whether the rest belongs to the same file
+    if part.size_bytes and part.size_bytes == part.total_bytes:
+        return
+    with _open_source(source, part) as answer:
+        if answer.start != part.size_bytes or answer.validator != part.validator:
+            _restart_for(answer, part, redacted(source.url))
+        _check_total(source, answer.total_bytes, part)
+        part.describe(answer.validator, answer.total_bytes)
+        for block in answer.blocks:
+            part.append(block)
+            if source.on_progress:
+                source.on_progress(part.size_bytes, answer.total_bytes or 0)
+
+
+def _restart_for(answer: Answer, part: _Part, shown: str) -> None:
+    """Drop a part that the answer does not continue."""
+    part.restart()
+    if answer.start != 0:
+        raise FetchError(f"{shown} has changed since the last connection; starting again")
+
+
+def _check_total(source: _Source, total_bytes: int | None, part: _Part) -> None:
+    expected = source.pin.size_bytes
+    if total_bytes is None:
+        return
+    if expected not in (None, total_bytes):
+        raise ValueError(
+            f"{redacted(source.url)} has {total_bytes:,} bytes, expected {expected:,}; "
+            "correct the address or the expected size"
+        )
+    missing = total_bytes - part.size_bytes
+    free = shutil.disk_usage(part.path.parent).free
+    if missing > free:
+        raise OSError(
+            28, f"{missing:,} bytes are to come, but only {free:,} are free", str(part.path.parent)
+        )
+
+
+@contextmanager
+def _open_source(source: _Source, part: _Part) -> Iterator[Answer]:
+    if urlsplit(source.url).scheme in ("http", "https"):
+        start, validator = part.size_bytes, part.validator
+        with open_range(
+            source.url, start=start, validator=validator, timeout_s=source.timeout_s
+        ) as answer:
+            yield answer
+        return
+    fs, path = filesystem.open_filesystem(source.url, {})
+    try:
+        total_bytes = filesystem.stamp(fs, path).size_bytes
+        yield Answer(0, total_bytes, "", filesystem.read_blocks(fs, path))
+    except (ConnectionError, TimeoutError) as error:
+        raise FetchError(f"{redacted(source.url)} cannot be read: {error}") from error
