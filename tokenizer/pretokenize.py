@@ -28,8 +28,8 @@ def iter_segments(
 def split_text(text: str, compiled: regex.Pattern[str]) -> list[str]:
     """Cut a text without special tokens into pretokens; joined, they are the text again.
 
-    What a pattern leaves out between two matches is a pretoken of its own, so that no text is
-    lost. Hugging Face's "isolated" split does the same; tiktoken drops it.
+    What a pattern leaves out between two matches, empty ones too, is a pretoken of its own, so
+    that no text is lost. Hugging Face's "isolated" split does the same; tiktoken drops it.
 
     >>> split_text("ab12", regex.compile(r"[a-z]"))
     ['a', 'b', '12']
