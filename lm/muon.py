@@ -21,25 +21,26 @@ NEWTON_SCHULZ_STEPS = 5
 
 
 def orthogonalize(
-    matrix: Float[Tensor, "*batch rows columns"],
+    matrix: Float[Tensor, "rows columns"],
     *,
     steps: int = NEWTON_SCHULZ_STEPS,
     dtype: torch.dtype = torch.bfloat16,
     eps: float = 1e-7,
-) -> Float[Tensor, "*batch rows columns"]:
+) -> Float[Tensor, "rows columns"]:
     """Return about U V^T of the matrix's singular value decomposition, by Newton-Schulz steps.
 
-    The singular values end between about 0.7 and 1.2. Works on a stack of matrices too. Products
-    run in `dtype`; bf16 is enough for this iteration.
+    The singular values end between about 0.7 and 1.2. Products run in `dtype`; bf16 is enough
+    for this iteration.
     """
     a, b, c = NEWTON_SCHULZ_COEFFICIENTS
     is_tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.to(dtype)
     x = x.mT if is_tall else x  # the smaller side squared is the cheaper product
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(eps)
+    x = x / x.norm().clamp_min(eps)
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.addmm(x, polynomial, x, beta=a)  # a x + (b G + c G^2) x, with G = x x^T
     orthogonal: Tensor = x.mT if is_tall else x
     return orthogonal
 
