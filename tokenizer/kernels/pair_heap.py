@@ -1,0 +1,151 @@
+"""Own the order of pairs and the binary heap with lazy deletion that yields the greatest.
+
+Order: count, then the tie rule as two words per pair (`token_order`), greater first.
+"""
+
+# Numba runs this, with its own types for scalars.
+# mypy: disable-error-code="no-any-return, return-value"
+
+import numpy as np
+from numba import njit
+
+from tokenizer.kernels.merge_state import (
+    HEAP_SIZE,
+    HEAP_WIDTH,
+    NUM_PAIRS,
+    THRESHOLD,
+    MergeState,
+)
+
+
+@njit(cache=True, nogil=True)
+def _compare_tokens(state: MergeState, first: int, second: int) -> int:
+    """Return -1, 0 or 1 as the first token's bytes are less than, equal to or greater."""
+    length_1, length_2 = state.token_length[first], state.token_length[second]
+    start_1, start_2 = state.token_start[first], state.token_start[second]
+    for i in range(min(length_1, length_2)):
+        byte_1, byte_2 = state.token_bytes[start_1 + i], state.token_bytes[start_2 + i]
+        if byte_1 != byte_2:
+            return 1 if byte_1 > byte_2 else -1
+    if length_1 == length_2:
+        return 0
+    return 1 if length_1 > length_2 else -1
+
+
+@njit(cache=True, nogil=True)
+def _is_greater(state: MergeState, first: int, second: int) -> bool:
+    """Tell whether the node at place `first` of the heap array goes before that at `second`."""
+    heap = state.heap
+    if heap[first] != heap[second]:
+        return heap[first] > heap[second]
+    if heap[first + 1] != heap[second + 1]:
+        return heap[first + 1] > heap[second + 1]
+    pair_1, pair_2 = np.int64(heap[first + 3]), np.int64(heap[second + 3])
+    left_1, left_2 = state.pair_left[pair_1], state.pair_left[pair_2]
+    if left_1 != left_2:
+        order = _compare_tokens(state, left_1, left_2)
+        if order != 0:
+            return order > 0
+    if heap[first + 2] != heap[second + 2]:
+        return heap[first + 2] > heap[second + 2]
+    right_1, right_2 = state.pair_right[pair_1], state.pair_right[pair_2]
+    return right_1 != right_2 and _compare_tokens(state, right_1, right_2) > 0
+
+
+@njit(cache=True, nogil=True)
+def _swap(state: MergeState, first: int, second: int) -> None:
+    for i in range(HEAP_WIDTH):
+        word = state.heap[first + i]
+        state.heap[first + i] = state.heap[second + i]
+        state.heap[second + i] = word
+
+
+@njit(cache=True, nogil=True)
+def _sift_down(state: MergeState, node: int) -> None:
+    size = state.sizes[HEAP_SIZE]
+    while True:
+        child = 2 * node + 1
+        if child >= size:
+            return
+        if child + 1 < size and _is_greater(state, HEAP_WIDTH * (child + 1), HEAP_WIDTH * child):
+            child += 1
+        if not _is_greater(state, HEAP_WIDTH * child, HEAP_WIDTH * node):
+            return
+        _swap(state, HEAP_WIDTH * child, HEAP_WIDTH * node)
+        node = child
+
+
+@njit(cache=True, nogil=True)
+def _append(state: MergeState, pair: int) -> int:
+    node = state.sizes[HEAP_SIZE]
+    place = HEAP_WIDTH * node
+    state.heap[place] = np.uint64(state.pair_count[pair])
+    state.heap[place + 1] = state.token_order[state.pair_left[pair]]
+    state.heap[place + 2] = state.token_order[state.pair_right[pair]]
+    state.heap[place + 3] = np.uint64(pair)
+    state.sizes[HEAP_SIZE] = node + 1
+    return node
+
+
+@njit(cache=True, nogil=True)
+def push_pair(state: MergeState, pair: int) -> None:
+    """Add a pair; those with counts below the threshold wait outside until they are needed."""
+    if state.pair_count[pair] < state.sizes[THRESHOLD]:
+        return
+    node = _append(state, pair)
+    while node > 0:
+        parent = (node - 1) // 2
+        if not _is_greater(state, HEAP_WIDTH * node, HEAP_WIDTH * parent):
+            return
+        _swap(state, HEAP_WIDTH * node, HEAP_WIDTH * parent)
+        node = parent
+
+
+@njit(cache=True, nogil=True)
+def peek_best(state: MergeState) -> int:
+    """Return the greatest pair, left in the heap; -1: no pair is left; -2: the heap is too small.
+
+    Counts that fell since they were pushed are corrected at the top. When no pair of at least
+    the threshold is left, the threshold falls to half of the highest count, so that the heap
+    holds the few pairs that matter next and not millions of rare ones.
+    """
+    sizes = state.sizes
+    while True:
+        while sizes[HEAP_SIZE] > 0:
+            pair = np.int64(state.heap[3])
+            count = state.pair_count[pair]
+            if np.uint64(count) == state.heap[0]:
+                return pair
+            if count >= sizes[THRESHOLD]:
+                state.heap[0] = np.uint64(count)
+            else:
+                sizes[HEAP_SIZE] -= 1
+                _swap(state, 0, HEAP_WIDTH * sizes[HEAP_SIZE])
+            _sift_down(state, 0)
+        if not _lower_threshold(state):
+            return -1 if sizes[THRESHOLD] > 0 else -2
+
+
+@njit(cache=True, nogil=True)
+def _lower_threshold(state: MergeState) -> bool:
+    """Fill the empty heap with the most frequent pairs; false when there are none or no room.
+
+    No room leaves the threshold at 0; the caller enlarges the heap and tries again.
+    """
+    sizes = state.sizes
+    highest = np.int64(0)
+    for pair in range(sizes[NUM_PAIRS]):
+        highest = max(highest, state.pair_count[pair])
+    sizes[THRESHOLD] = max(np.int64(1), highest // 2)
+    if highest == 0:
+        return False
+    for pair in range(sizes[NUM_PAIRS]):
+        if state.pair_count[pair] >= sizes[THRESHOLD]:
+            if HEAP_WIDTH * (sizes[HEAP_SIZE] + 1) > len(state.heap):
+                sizes[HEAP_SIZE] = 0
+                sizes[THRESHOLD] = 0
+                return False
+            _append(state, pair)
+    for node in range(sizes[HEAP_SIZE] // 2 - 1, -1, -1):
+        _sift_down(state, node)
+    return True
