@@ -10,7 +10,7 @@ _ODD_CHARACTERS = (
     "\t\n\v\f\r \x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2009\u2028\u2029\u202f\u205f\u3000"
     "\u200b\ufeff"
     "aZéßſıİſKΩжא中한ªº٣१²½Ⅷⅷ𝟘𐍈"
-    "\u0301\u0903\u20dd👍🏽🇩🇪\u200d'’`´\"!?.,-_/<|>#%\x00\x7f\ufffd\U0010ffff"
+    "\u0301\u0903\u20dd👍🏽🇩🇪\u200d'’`´\"!?.,-_/<|>#%\x00\x7f\ufffd"
 )
 _WORDS = (
     *("'s", "'t", "'ll", "'ve", "'re", "'m", "'d", "'S", "'LL", "'ſ", "it's", "we'll", "'sun"),
@@ -30,10 +30,20 @@ SPECIAL_TOKENS = (
 """Special tokens that begin, contain and overlap each other, with whitespace inside."""
 
 
-def texts(max_size: int = 30) -> st.SearchStrategy[str]:
-    """Draw texts that split patterns find hard: words, contractions, all kinds of whitespace."""
-    characters = st.sampled_from(_ODD_CHARACTERS) | st.characters(exclude_categories=["Cs"])
-    part = st.sampled_from(_WORDS) | characters | st.sampled_from("ab ")
+def texts(max_size: int = 30, *, assigned: bool = False) -> st.SearchStrategy[str]:
+    """Draw texts that split patterns find hard: words, contractions, all kinds of whitespace.
+
+    With `assigned` only characters that Python's Unicode has, for comparing with tools whose
+    Unicode is older than that of `regex`; U+0295 changed its category between the two.
+    """
+    drawn = (
+        st.characters(exclude_categories=["Cs", "Cn"], exclude_characters="\u0295")
+        if assigned
+        else st.characters(exclude_categories=["Cs"])
+    )
+    part = (
+        st.sampled_from(_WORDS) | st.sampled_from(_ODD_CHARACTERS) | drawn | st.sampled_from("ab ")
+    )
     return st.lists(part, max_size=max_size).map("".join)
 
 

@@ -59,8 +59,8 @@ class Tokenizer:
             ValueError: vocabulary and merges do not fit together, a special token is empty,
                 repeated or a single byte, or the pattern is unknown.
         """
+        check_special_tokens(special_tokens or ())
         self.special_tokens = tuple(special_tokens or ())
-        check_special_tokens(self.special_tokens)
         check_vocab(vocab, merges)
         self.merges = list(merges)
         self.pattern = pattern

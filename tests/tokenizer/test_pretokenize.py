@@ -3,8 +3,8 @@
 import pytest
 import regex
 from hypothesis import given
-from strategies import byte_strings, special_token_lists, texts
 
+from tests.strategies import byte_strings, special_token_lists, texts
 from tokenizer.patterns import PATTERNS
 from tokenizer.pretokenize import iter_pretokens, iter_segments, split_text
 

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import byte_strings, special_token_lists
 
+from tests.strategies import byte_strings, special_token_lists
 from tokenizer.reference import (
     count_pretokens,
     decode,
