@@ -73,8 +73,8 @@ def disk_full_explained(place: str) -> Iterator[None]:
             raise
         raise OSError(
             error.errno,
-            f"no space left while writing under {place}; nothing was published. Free space there "
-            "or choose another place, and run again: finished parts are kept",
+            f"no space left while writing under {place}; free space there or choose another place, "
+            "and run again: what is finished is kept",
         ) from error
 
 
@@ -199,13 +199,7 @@ def upload(fs: Any, source: Path, path: str, *, may_link: bool) -> None:
     if local is None:
         fs.put_file(str(source), path)
     else:
-        local.parent.mkdir(parents=True, exist_ok=True)
-        if not (may_link and _link(source, local)):
-            shutil.copyfile(source, local)
-        with local.open("rb") as file:
-            os.fsync(file.fileno())
-        local.chmod(0o444)  # immutable from here on, and published under further names later
-        _sync_folder(local.parent)
+        _give_name(source, local, may_link=may_link)
 
 
 def copy_within(fs: Any, source: str, path: str) -> None:
@@ -213,12 +207,22 @@ def copy_within(fs: Any, source: str, path: str) -> None:
     local = local_path(fs, path)
     if local is None:
         fs.cp_file(source, path)
-        return
-    local.parent.mkdir(parents=True, exist_ok=True)
-    if not _link(Path(source), local):
-        shutil.copyfile(source, local)
-        local.chmod(0o444)
-    _sync_folder(local.parent)
+    else:
+        _give_name(Path(source), local, may_link=True)
+
+
+def _give_name(source: Path, path: Path, *, may_link: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not (may_link and _link(source, path)):
+        try:
+            shutil.copyfile(source, path)
+        except BaseException:
+            path.unlink(missing_ok=True)  # on a full disk the torso would fill it further
+            raise
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    path.chmod(0o444)  # immutable from here on, whatever its builder still does
+    _sync_folder(path.parent)
 
 
 def _link(source: Path, path: Path) -> bool:

@@ -8,6 +8,7 @@ and one that was paused and wakes up late finds the record there and removes onl
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from artifacts import filesystem
 from artifacts.checking import remember_stamps
@@ -76,7 +77,12 @@ def publish(
     )
     _check_record(record)
     with filesystem.disk_full_explained(store.url):
-        return _publish_first(staging, parts, record)
+        winner = _publish_first(store, parts, record)
+    if winner == record:
+        with suppress(OSError):  # it is published: what follows only saves time and space
+            remember_stamps(store, record)
+            clear(staging, parts)
+    return winner
 
 
 def _parts_to_publish(staging: Staging) -> list[StagedPart]:
@@ -116,9 +122,8 @@ def _check_record(record: Record) -> None:
         raise ValueError(f"volatile names {sorted(unknown)} are not among the files {names}")
 
 
-def _publish_first(staging: Staging, parts: Sequence[StagedPart], record: Record) -> Record:
-    """Copy, then create the record; give way to whoever was faster."""
-    store = staging.store
+def _publish_first(store: Store, parts: Sequence[StagedPart], record: Record) -> Record:
+    """Copy, then create the record; return it or, if somebody was faster, the one that is there."""
     folder = published_path(store, record)
     try:
         for part in parts:
@@ -134,8 +139,6 @@ def _publish_first(staging: Staging, parts: Sequence[StagedPart], record: Record
     data = json.dumps(record.to_json(), indent=2, allow_nan=False).encode()
     if not filesystem.create_exclusive(store.fs, path, data):
         return _give_way(store, record)
-    remember_stamps(store, record)
-    clear(staging, parts)
     return record
 
 

@@ -1,0 +1,290 @@
+"""Stores of every kind, a real S3 server, and artifacts to put into them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from artifacts.fingerprint import fingerprint
+from artifacts.publishing import publish
+from artifacts.record import Record, Reference
+from artifacts.staging import Staging, add_part, open_staging
+from artifacts.store import Store, open_store
+
+STAGE = "encode_shards"
+CONFIG: Mapping[str, object] = {"name": "tiny", "size": 3}
+
+# What Python reports to audit hooks before it changes something on disk.
+_CHANGES = {
+    "os.link",
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "os.chmod",
+    "shutil.copyfile",
+}
+_REMOTE_CHANGES = {"pipe_file", "put_file", "cp_file", "rm_file"}
+
+Build = Callable[..., Record]
+Stage = Callable[..., Staging]
+OpenStore = Callable[[], Store]
+
+
+class Steps:
+    """Runs an action at the n-th change to a store, before or after it, and counts the changes.
+
+    A local store is watched through Python's audit events, which come before every system call; any
+    other through a stand-in for its filesystem object.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.count = 0
+        self._at = -1
+        self._after = False
+        self._action: Callable[[], object] = lambda: None
+        self._root = store.root
+        self._watching = False
+        self.is_local = isinstance(store.fs, LocalFileSystem)
+        watched = None if self.is_local else _WatchedFilesystem(store.fs, self)
+        self.store = replace(store, fs=watched) if watched else store
+        if self.is_local:
+            sys.addaudithook(self._on_audit)  # cannot be removed again, only be told to be still
+
+    def watch(self, at: int, action: Callable[[], object], *, after: bool = False) -> None:
+        """Count from 1 again, and run the action at the change of this number."""
+        self.count, self._at, self._after = 0, at, after
+        self._action, self._watching = action, True
+
+    def end(self) -> None:
+        """Stop watching."""
+        self._watching = False
+
+    def before_change(self) -> None:
+        """Take note of a change that is about to be made."""
+        if self._watching:
+            self.count += 1
+            self._act_if_due(after=False)
+
+    def after_change(self) -> None:
+        """Take note of a change that was made."""
+        if self._watching:
+            self._act_if_due(after=True)
+
+    def _act_if_due(self, *, after: bool) -> None:
+        if self.count == self._at and after == self._after:
+            self._watching = False
+            self._action()
+            self._watching = True
+
+    def _on_audit(self, event: str, arguments: tuple[object, ...]) -> None:
+        if not self._watching:
+            return
+        changes = event in _CHANGES or (event == "open" and _opens_for_writing(arguments))
+        if changes and any(str(value).startswith(self._root) for value in arguments[:2]):
+            self.before_change()
+
+
+def _opens_for_writing(arguments: tuple[object, ...]) -> bool:
+    flags = arguments[2]
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+class _WatchedFilesystem:
+    """An fsspec filesystem that tells about the changes it makes."""
+
+    def __init__(self, fs: Any, steps: Steps) -> None:
+        self._fs = fs
+        self._steps = steps
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._fs, name)
+        if name not in _REMOTE_CHANGES:
+            return attribute
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._steps.before_change()
+            answer = attribute(*args, **kwargs)
+            self._steps.after_change()
+            return answer
+
+        return call
+
+
+@pytest.fixture(scope="session")
+def s3_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Run a SeaweedFS server on free ports of this machine and give fsspec's options for it."""
+    folder = tmp_path_factory.mktemp("weed")
+    ports = [_free_port() for _ in range(4)]
+    command = _weed_command(folder, ports)
+    with (folder / "weed.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    endpoint = f"http://127.0.0.1:{ports[3]}"
+    try:
+        _wait_until_it_answers(endpoint, server, folder / "weed.log")
+        options = {
+            "key": "tester",
+            "secret": "not-a-secret",
+            "client_kwargs": {"endpoint_url": endpoint, "region_name": "us-east-1"},
+        }
+        # One bucket for all tests: weed reserves whole volumes for each.
+        open_store("s3://tests", options=options).fs.mkdir("tests")
+        yield options
+    finally:
+        server.kill()  # asked politely, it takes 10 s; nothing of it is kept
+        server.wait()
+
+
+def _weed_command(folder: Path, ports: list[int]) -> list[str]:
+    login = {"accessKey": "tester", "secretKey": "not-a-secret"}
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    identity = {"name": "tester", "credentials": [login], "actions": actions}
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    (folder / "data").mkdir()
+    master, volume, filer, s3 = ports
+    return [
+        str(Path(sys.executable).with_name("weed")),
+        "server",
+        f"-dir={folder / 'data'}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        f"-master.port={master}",
+        f"-volume.port={volume}",
+        "-filer",
+        f"-filer.port={filer}",
+        "-s3",
+        f"-s3.port={s3}",
+        f"-s3.config={folder / 's3.json'}",
+        "-volume.max=5",
+        "-master.volumeSizeLimitMB=256",
+    ]
+
+
+def _free_port() -> int:
+    """Return a port that is free together with the one 10,000 above, weed's gRPC port for it."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            if port + 10_000 > 65_535:
+                continue
+            try:
+                second.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+            return port
+
+
+def _wait_until_it_answers(endpoint: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(endpoint, timeout=2).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            return  # refused for want of a signature: it is up
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"weed did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(params=["local", "memory", pytest.param("s3", marks=pytest.mark.slow)])
+def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+    """Give a function that opens the same store anew, as another process would."""
+    name = uuid.uuid4().hex
+    options: dict[str, Any] = {}
+    if request.param == "s3":
+        options = request.getfixturevalue("s3_options")
+    urls = {
+        "local": str(tmp_path / "store"),
+        "memory": f"memory://{name}",
+        "s3": f"s3://tests/{name}",
+    }
+    url = urls[request.param]
+    yield lambda: open_store(url, cache_dir=tmp_path / "cache", options=options)
+    store = open_store(url, options=options)
+    if request.param == "memory" and store.fs.exists(store.root):
+        store.fs.rm(store.root, recursive=True)  # the memory filesystem is shared by all tests
+
+
+@pytest.fixture
+def store(open_again: OpenStore) -> Store:
+    """Give an empty store."""
+    return open_again()
+
+
+@pytest.fixture
+def local_store(tmp_path: Path) -> Store:
+    """Give an empty local store."""
+    return open_store(tmp_path / "local-store")
+
+
+@pytest.fixture
+def steps(store: Store) -> Iterator[Steps]:
+    """Give control over every change that is made to the store."""
+    controlled = Steps(store)
+    yield controlled
+    controlled.end()
+
+
+def key_of(
+    stage: str = STAGE,
+    config: Mapping[str, object] = CONFIG,
+    inputs: Mapping[str, Reference] | None = None,
+) -> str:
+    """Return the fingerprint of version 1 of a stage."""
+    prints = {name: reference.fingerprint for name, reference in (inputs or {}).items()}
+    return fingerprint(stage=stage, stage_version=1, config=config, inputs=prints)
+
+
+@pytest.fixture
+def stage_files(tmp_path: Path) -> Stage:
+    """Give a function that stages files of given content."""
+
+    def stage_files(
+        store: Store,
+        files: Mapping[str, bytes],
+        *,
+        stage: str = STAGE,
+        config: Mapping[str, object] = CONFIG,
+        inputs: Mapping[str, Reference] | None = None,
+    ) -> Staging:
+        staging = open_staging(store, stage, key_of(stage, config, inputs))
+        for name, content in files.items():
+            source = tmp_path / f"source-{uuid.uuid4().hex}"
+            source.write_bytes(content)
+            add_part(staging, source, name, move=True)
+        return staging
+
+    return stage_files
+
+
+@pytest.fixture
+def build(stage_files: Stage) -> Build:
+    """Give a function that builds and publishes an artifact."""
+
+    def build(
+        store: Store,
+        files: Mapping[str, bytes],
+        *,
+        stage: str = STAGE,
+        config: Mapping[str, object] = CONFIG,
+        inputs: Mapping[str, Reference] | None = None,
+        **fields: Any,
+    ) -> Record:
+        staging = stage_files(store, files, stage=stage, config=config, inputs=inputs)
+        return publish(staging, stage_version=1, config=config, inputs=inputs or {}, **fields)
+
+    return build
