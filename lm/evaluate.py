@@ -1,0 +1,176 @@
+"""Evaluation on every token of a split, in fixed order and at a fixed context.
+
+The stream is cut into windows of `context_length` inputs, one after the other; the targets are
+the tokens one further on, so that every token but the first is predicted exactly once. The first
+position of a window is predicted from a single token: `loss_by_position` shows what that costs.
+Legend: B windows, T positions.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lm.checkpoint import load_model
+from lm.config import EvaluateConfig, ModelConfig, RunOptions
+from lm.data import TokenShards, check_token_ids, open_shards, read_windows, release_pages
+from lm.fast import FAST, use_kernels
+from lm.loss import token_losses
+from lm.probe import check_precision, choose_device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Results over all predicted tokens; losses in nats a token."""
+
+    loss: float
+    """Mean of -log p(token)."""
+    perplexity: float
+    """exp(loss)."""
+    bits_per_byte: float | None
+    """Total surprise in bits over the bytes of the predicted tokens; None without their sizes."""
+    num_tokens: int
+    """Predicted tokens: all but the first."""
+    num_bytes: int | None
+    """Bytes of the predicted tokens, special tokens counted as their text."""
+    standard_error: float | None
+    """Of `loss`, with windows as independent clusters; None for a single window."""
+    loss_by_position: tuple[float, ...]
+    """Mean loss at each position of a window; position t has seen t + 1 tokens."""
+    context_length: int
+    """Positions of a window."""
+
+
+def evaluate_model(
+    model_dir: Path,
+    shards: Sequence[Path],
+    *,
+    config: EvaluateConfig,
+    options: RunOptions,
+    token_num_bytes: NDArray[np.int64] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Evaluate a published model on all tokens of `shards`.
+
+    Args:
+        model_dir: Folder with `model.safetensors` and `config.json`.
+        shards: Token files, in the order of the stream.
+        config: What determines the numbers.
+        options: Device and path to use.
+        token_num_bytes: Bytes of each token id, for bits per byte.
+        on_progress: Gets (predicted tokens, tokens to predict).
+
+    Raises:
+        ValueError: Model or shards are damaged or do not fit each other.
+    """
+    device = choose_device(options)
+    check_precision(device, config.precision)
+    model = load_model(model_dir, device=device)
+    if options.fast:
+        use_kernels(model, FAST)
+    stream = open_shards(shards)
+    _check(stream, model.config, config, token_num_bytes)
+    context_length = config.context_length or model.config.context_length
+    sums = _Sums(context_length)
+    for windows in _iter_windows(stream, context_length, config.batch_size):
+        tokens = windows.to(device)
+        losses = token_losses(
+            model, tokens[:, :-1], tokens[:, 1:], precision=config.precision, fast=options.fast
+        )
+        sums.add(losses.double().cpu().numpy())
+        if token_num_bytes is not None:
+            sums.num_bytes += int(token_num_bytes[windows[:, 1:].numpy()].sum())
+        if on_progress is not None:
+            on_progress(sums.num_tokens, stream.num_tokens - 1)
+    return _summarize(sums, has_bytes=token_num_bytes is not None)
+
+
+def _check(
+    stream: TokenShards,
+    model_config: ModelConfig,
+    config: EvaluateConfig,
+    token_num_bytes: NDArray[np.int64] | None,
+) -> None:
+    if config.context_length > model_config.context_length:
+        raise ValueError(
+            f"evaluate.context_length ({config.context_length}) must be at most the model's "
+            f"({model_config.context_length})"
+        )
+    if stream.num_tokens < 2:
+        raise ValueError(f"the shards hold {stream.num_tokens} tokens; evaluation needs two")
+    if token_num_bytes is not None and len(token_num_bytes) < model_config.vocab_size:
+        raise ValueError(
+            f"token_num_bytes ({len(token_num_bytes)}) must have an entry for each of the "
+            f"model's {model_config.vocab_size} token ids"
+        )
+    check_token_ids(stream, model_config.vocab_size)
+
+
+def _iter_windows(
+    stream: TokenShards, context_length: int, batch_size: int
+) -> Iterator[Int[Tensor, "batch window"]]:
+    """Yield all whole windows in order, then the shorter one that is left over."""
+    num_predicted = stream.num_tokens - 1
+    starts = np.arange(num_predicted // context_length, dtype=np.int64) * context_length
+    for first in range(0, len(starts), batch_size):
+        yield read_windows(stream, starts[first : first + batch_size], context_length + 1)
+        release_pages(stream)
+    rest = num_predicted % context_length
+    if rest:
+        start = np.array([num_predicted - rest], dtype=np.int64)
+        yield read_windows(stream, start, rest + 1)
+
+
+class _Sums:
+    """Running sums in float64 over windows."""
+
+    def __init__(self, context_length: int) -> None:
+        self.by_position = np.zeros(context_length)
+        self.num_by_position = np.zeros(context_length, dtype=np.int64)
+        self.num_bytes = 0
+        self._window_losses: list[NDArray[np.float64]] = []
+        self._window_lengths: list[NDArray[np.int64]] = []
+
+    def add(self, losses: NDArray[np.float64]) -> None:
+        """Add a batch of windows, (B, T)."""
+        num_windows, length = losses.shape
+        self.by_position[:length] += losses.sum(axis=0)
+        self.num_by_position[:length] += num_windows
+        self._window_losses.append(losses.sum(axis=1))
+        self._window_lengths.append(np.full(num_windows, length, dtype=np.int64))
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens predicted so far."""
+        return int(self.num_by_position.sum())
+
+    def standard_error(self, mean: float) -> float | None:
+        """Return the error of a ratio of sums over clusters (Cochran 1977, section 2.11)."""
+        sums = np.concatenate(self._window_losses)
+        residuals = sums - mean * np.concatenate(self._window_lengths)
+        count = len(sums)
+        if count < 2:
+            return None
+        return float(np.sqrt(count / (count - 1) * (residuals**2).sum())) / self.num_tokens
+
+
+def _summarize(sums: _Sums, *, has_bytes: bool) -> Evaluation:
+    total = float(sums.by_position.sum())
+    loss = total / sums.num_tokens
+    reached = sums.num_by_position > 0
+    by_position = sums.by_position[reached] / sums.num_by_position[reached]
+    return Evaluation(
+        loss=loss,
+        perplexity=math.exp(loss) if loss < 700 else math.inf,  # e^710 is beyond float64
+        bits_per_byte=total / math.log(2) / sums.num_bytes if has_bytes else None,
+        num_tokens=sums.num_tokens,
+        num_bytes=sums.num_bytes if has_bytes else None,
+        standard_error=sums.standard_error(loss),
+        loss_by_position=tuple(by_position.tolist()),
+        context_length=len(sums.by_position),
+    )
