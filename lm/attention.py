@@ -95,6 +95,6 @@ class MultiHeadSelfAttention(nn.Module):
         mask, is_causal = None, True
         if cache is not None:
             keys, mixed = cache.update(keys, mixed, positions)  # (B, G, S, K)
-            mask, is_causal = cache.visible(positions), False
+            mask, is_causal = cache.visible(positions), cache.is_causal
         attended = self.kernels.attention(queries, keys, mixed, mask, is_causal)  # (B, H, T, K)
         return self.output_proj(merge_heads(attended)), values

@@ -45,12 +45,17 @@ class LayerCache:
         return self.keys[:, :, : self.stop], self.values[:, :, : self.stop]
 
     def visible(self, token_positions: Int[Tensor, "... seq"]) -> Bool[Tensor, "... slots"] | None:
-        """Return which slots each query sees, for all heads; None where it is all of them."""
-        if not self.is_ragged and self.stop - self.start == 1:
+        """Return which slots each query sees, for all heads; None where `is_causal` says it."""
+        if not self.is_ragged and (self.start == 0 or self.stop - self.start == 1):
             return None
         slots = torch.arange(self.stop, device=token_positions.device)
         mask = token_positions.unsqueeze(-1) >= slots  # (T, S) or (B, T, S)
         return mask if mask.dim() == 2 else mask.unsqueeze(1)  # the same for all heads
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether the queries are the slots in use from the first on; a single one sees all."""
+        return not self.is_ragged and self.start == 0
 
 
 @dataclass(slots=True)

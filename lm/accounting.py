@@ -1,0 +1,168 @@
+"""Parameters, FLOPs and memory of a model, counted from its configuration alone.
+
+Parameters and FLOPs are exact (a product of m x k by k x n is 2mkn FLOPs; element-wise work is not
+counted, as in PaLM, appendix B). Memory is what the eager fast path keeps; compilation keeps less.
+Imports no torch.
+Legend: N tokens, B sequences, T sequence length, D d_model, F inner width, V vocab, K d_head.
+"""
+
+from lm.config import ModelConfig, Precision
+
+FP32_BYTES = 4
+_PRODUCT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2}
+
+# Backward computes two products for each one of forward: by the weight and by the input.
+TRAINING_TO_FORWARD = 3
+
+
+def _attention_parameters(config: ModelConfig, layer: int) -> int:
+    d_kv = config.kv_heads * config.d_head
+    matrices = 2 * config.d_model * (config.d_model + d_kv)
+    gains = 2 * config.d_head if config.qk_norm else 0
+    return matrices + gains + (2 if config.value_residual and layer > 0 else 0)
+
+
+def _feed_forward_parameters(config: ModelConfig) -> int:
+    num_matrices = 3 if config.ffn == "swiglu" else 2
+    return num_matrices * config.d_model * config.d_ff_inner
+
+
+def parameters_by_component(config: ModelConfig) -> dict[str, int]:
+    """Return the number of parameters of each part; tied embeddings count once, as embeddings."""
+    num_norms = {"pre": 2 * config.num_layers + 1, "post": 2 * config.num_layers, "none": 0}
+    table = config.vocab_size * config.d_model
+    return {
+        "token_embeddings": table,
+        "attention": sum(_attention_parameters(config, i) for i in range(config.num_layers)),
+        "feed_forward": config.num_layers * _feed_forward_parameters(config),
+        "norms": num_norms[config.norm] * config.d_model,
+        "lm_head": 0 if config.tie_embeddings else table,
+    }
+
+
+def num_parameters(config: ModelConfig) -> int:
+    """Return the number of trainable parameters."""
+    return sum(parameters_by_component(config).values())
+
+
+def forward_flops(
+    config: ModelConfig, *, batch_size: int = 1, seq_length: int = 0
+) -> dict[str, int]:
+    """Return the FLOPs of one forward pass by component; `seq_length` 0 is the whole context.
+
+    Attention is counted without regard to the causal mask, as is usual for MFU.
+    """
+    length = seq_length or config.context_length
+    num_tokens = batch_size * length
+    d_kv = config.kv_heads * config.d_head
+    projections = 2 * num_tokens * config.d_model * 2 * (config.d_model + d_kv)
+    return {
+        "attention_projections": config.num_layers * projections,
+        "attention_scores": config.num_layers * 2 * 2 * num_tokens * length * config.d_model,
+        "feed_forward": config.num_layers * 2 * num_tokens * _feed_forward_parameters(config),
+        "lm_head": 2 * num_tokens * config.d_model * config.vocab_size,
+    }
+
+
+def training_flops(
+    config: ModelConfig, *, batch_size: int = 1, seq_length: int = 0
+) -> dict[str, int]:
+    """Return the FLOPs of forward and backward by component."""
+    forward = forward_flops(config, batch_size=batch_size, seq_length=seq_length)
+    return {name: TRAINING_TO_FORWARD * count for name, count in forward.items()}
+
+
+def training_flops_per_token(config: ModelConfig, *, seq_length: int = 0) -> int:
+    """Return the true model FLOPs of training on one token, for MFU."""
+    length = seq_length or config.context_length
+    return sum(training_flops(config, seq_length=length).values()) // length
+
+
+def cache_bytes(config: ModelConfig, *, batch_size: int = 1) -> int:
+    """Return the size of the keys and values that generation keeps, in fp32."""
+    slots = config.num_layers * batch_size * config.context_length
+    return 2 * slots * config.kv_heads * config.d_head * FP32_BYTES
+
+
+def optimizer_bytes(config: ModelConfig, *, optimizer: str = "adamw") -> int:
+    """Return the size of the optimizer's state: two moments, or one where Muon updates."""
+    total = num_parameters(config)
+    if optimizer == "adamw":
+        return 2 * total * FP32_BYTES
+    parts = parameters_by_component(config)
+    by_muon = parts["attention"] + parts["feed_forward"]
+    by_muon -= _vector_parameters_in_attention(config)
+    return (2 * total - by_muon) * FP32_BYTES
+
+
+def _vector_parameters_in_attention(config: ModelConfig) -> int:
+    d_kv = config.kv_heads * config.d_head
+    matrices = 2 * config.d_model * (config.d_model + d_kv)
+    return parameters_by_component(config)["attention"] - config.num_layers * matrices
+
+
+def activation_bytes_per_sequence(
+    config: ModelConfig, *, precision: Precision = "fp32", seq_length: int = 0
+) -> int:
+    """Return what one sequence keeps between forward and backward on the eager fast path.
+
+    Counts the tensors that autograd saves, without the logits, which are never held whole.
+    """
+    length = seq_length or config.context_length
+    size = _PRODUCT_BYTES[precision]
+    narrow = size if size < FP32_BYTES else 0  # copies in the dtype of the products
+    d_kv = config.kv_heads * config.d_head
+    norm = config.d_model * (2 * FP32_BYTES + narrow) + FP32_BYTES
+    num_norms = {"pre": 2, "post": 2, "none": 0}[config.norm]
+    attention = size * (config.d_model + d_kv + d_kv + config.d_model)  # q, k, v, output
+    inner = config.d_ff_inner * size * (4 if config.ffn == "swiglu" else 2)
+    per_layer = num_norms * norm + attention + inner + config.num_heads * FP32_BYTES
+    return length * (config.num_layers * per_layer + norm)
+
+
+def training_memory(
+    config: ModelConfig,
+    *,
+    micro_batch_size: int,
+    precision: Precision = "fp32",
+    optimizer: str = "adamw",
+    seq_length: int = 0,
+    chunk_size: int = 512,
+) -> dict[str, int]:
+    """Return the predicted bytes of a training step at its peak, by part.
+
+    Weights, gradients and optimizer state are exact; activations are the eager fast path's.
+    """
+    weights = num_parameters(config) * FP32_BYTES
+    rows = min(chunk_size, micro_batch_size * (seq_length or config.context_length))
+    head_gradient = config.vocab_size * config.d_model * FP32_BYTES
+    return {
+        "weights": weights,
+        "gradients": weights,
+        "optimizer": optimizer_bytes(config, optimizer=optimizer),
+        "activations": micro_batch_size
+        * activation_bytes_per_sequence(config, precision=precision, seq_length=seq_length),
+        # Raw logits, capped fp32 logits, softmax, and the head's gradient before it is added.
+        "loss": rows * config.vocab_size * (2 * FP32_BYTES + _PRODUCT_BYTES[precision])
+        + head_gradient,
+    }
+
+
+def largest_micro_batch(
+    config: ModelConfig,
+    *,
+    free_bytes: int,
+    batch_size: int,
+    precision: Precision = "fp32",
+    optimizer: str = "adamw",
+) -> int:
+    """Return the largest divisor of `batch_size` whose predicted peak fits; at least 1."""
+    for size in range(batch_size, 0, -1):
+        if batch_size % size:
+            continue
+        parts = training_memory(
+            config, micro_batch_size=size, precision=precision, optimizer=optimizer
+        )
+        if sum(parts.values()) <= free_bytes:
+            return size
+    return 1
