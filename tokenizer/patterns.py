@@ -45,6 +45,8 @@ def resolve_pattern(name_or_regex: str) -> str:
     Raises:
         ValueError: the text is neither a name nor a regex that `regex` accepts.
     """
+    if not isinstance(name_or_regex, str):
+        raise TypeError(f"pattern {name_or_regex!r} must be a str, {_names()} or a regex")
     named = PATTERNS.get(name_or_regex)
     if named is not None:
         return named
