@@ -9,6 +9,7 @@ the state at that step, so it does not matter whether the step was computed or l
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,12 +100,14 @@ def train(
     on_checkpoint: OnCheckpoint | None = None,
     on_progress: OnProgress | None = None,
     on_first_batch: OnFirstBatch | None = None,
+    update_guard: AbstractContextManager[object] | None = None,
 ) -> TrainResult:
     """Train a model into `output_dir`, or go on with the run that is there.
 
     Writes `model.safetensors`, `config.json`, `metrics.jsonl` (facts that the arguments
     determine), `timings.jsonl` (those of the machine) and `checkpoints/`. Any exception, also a
-    KeyboardInterrupt, saves a checkpoint and is raised again.
+    KeyboardInterrupt, saves a checkpoint and is raised again. One that strikes inside an update,
+    a few hundredths of the time, leaves the checkpoint before as the one to go on from.
 
     Args:
         model_config: Shape of the model.
@@ -118,6 +121,8 @@ def train(
         on_checkpoint: Gets (step, folder) of every checkpoint, in the thread that writes them.
         on_progress: Gets (steps done, steps in all); with a clock the latter is an estimate.
         on_first_batch: Gets the token ids of the first batch, before the first step.
+        update_guard: Entered around each update. A caller with a signal handler of its own can
+            hold the signal back there.
 
     Raises:
         ValueError: Shards, device or batch do not fit, or the folder holds another run.
@@ -131,7 +136,14 @@ def train(
         facts = config_facts(model_config, train_config, splits.train, splits.valid)
         check_same_config(checkpoint, facts, folder=output_dir)
         plan = take_over_plan(plan, checkpoint)
-    run = build_run(model_config, train_config, plan=plan, splits=splits, processes=processes)
+    run = build_run(
+        model_config,
+        train_config,
+        plan=plan,
+        splits=splits,
+        processes=processes,
+        update_guard=update_guard or nullcontext(),
+    )
     if checkpoint is not None:
         restore(run, checkpoint)
         run.clock.elapsed_before_s = run.state.elapsed_s

@@ -1,6 +1,7 @@
 """The live objects of a training run, and how they become a checkpoint and come back."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ class TrainingRun:
     clock: Clock
     config_facts: Mapping[str, Any]
     """What a checkpoint must agree with (`lm/resume.py`)."""
+    update_guard: AbstractContextManager[object]
+    """Entered around each update; may hold back a signal until the run is whole again."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     state: TrainState = field(default_factory=TrainState)
     is_whole: bool = True
@@ -89,6 +92,7 @@ def build_run(
     plan: Plan,
     splits: Splits,
     processes: Processes,
+    update_guard: AbstractContextManager[object],
 ) -> TrainingRun:
     """Build a run at step 0. The weights are drawn on the CPU, the same for every device."""
     generator = torch.Generator().manual_seed(train_config.seed)
@@ -115,6 +119,7 @@ def build_run(
         optimizer=build_optimizer(model, train_config, fast=plan.fast),
         clock=Clock(60.0 * train_config.max_minutes),
         config_facts=config_facts(model_config, train_config, splits.train, splits.valid),
+        update_guard=update_guard,
     )
 
 

@@ -57,12 +57,7 @@ def apply_gradients(run: TrainingRun, loss: float, norm: Tensor) -> None:
     skip = is_spike(loss, state.recent_losses, sigma=config.spike_sigma) or is_spike(
         norm_value, state.recent_norms, sigma=config.spike_sigma
     )
-    run.is_whole = False
-    if not skip:
-        clip_gradients(run.model.parameters(), config.max_l2_norm, norm=norm)
-        run.optimizer.step()
-        update_average(run)
-    run.state = replace(
+    next_state = replace(
         state,
         step=state.step + 1,
         loss=_finite(loss),
@@ -73,7 +68,14 @@ def apply_gradients(run: TrainingRun, loss: float, norm: Tensor) -> None:
         num_skipped=state.num_skipped + skip,
         skipped_in_a_row=state.skipped_in_a_row + 1 if skip else 0,
     )
-    run.is_whole = True
+    with run.update_guard:
+        run.is_whole = False
+        if not skip:
+            clip_gradients(run.model.parameters(), config.max_l2_norm, norm=norm)
+            run.optimizer.step()
+            update_average(run)
+        run.state = next_state
+        run.is_whole = True
 
 
 def _finite(value: float) -> float | None:
@@ -105,7 +107,7 @@ def roll_back(run: TrainingRun, folder: Path) -> None:
     if state.rolled_back_to == state.anchor_step:
         run.state = replace(state, diverged=True)
         return
-    wait_for_all(run.processes)
+    wait_for_all(run.processes)  # the first one has written the anchor by now
     restore(run, read_checkpoint(checkpoint_path(folder, state.anchor_step)))
     run.state = replace(
         state,

@@ -7,6 +7,7 @@ environment and turns SIGTERM into an exception, on which `train` saves and leav
 import os
 import signal
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
 
@@ -24,7 +25,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m lm.worker run.json\n")
         return 2
     path = Path(arguments[0])
-    signal.signal(signal.SIGTERM, _leave)
+    guard = TerminationGuard()
+    signal.signal(signal.SIGTERM, guard.handle)
     run = read_run_file(path)
     is_first = _join_processes(run)
     try:
@@ -35,6 +37,7 @@ def main(arguments: list[str]) -> int:
             train_shards=run.train_shards,
             valid_shards=run.valid_shards,
             output_dir=run.output_dir,
+            update_guard=guard,
         )
         if is_first:
             write_result(path, result)
@@ -44,9 +47,30 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _leave(signal_number: int, frame: FrameType | None) -> None:
-    del frame
-    raise SystemExit(128 + signal_number)
+class TerminationGuard(AbstractContextManager[None]):
+    """Turns a signal into SystemExit: at once, or, inside the block, when the block ends."""
+
+    def __init__(self) -> None:
+        self._is_inside = False
+        self._signal_number = 0
+
+    def handle(self, signal_number: int, frame: FrameType | None) -> None:
+        """Take a signal; what `signal.signal` asks for."""
+        del frame
+        self._signal_number = signal_number
+        if not self._is_inside:
+            self._leave()
+
+    def _leave(self) -> None:
+        raise SystemExit(128 + self._signal_number)
+
+    def __enter__(self) -> None:
+        self._is_inside = True
+
+    def __exit__(self, *error: object) -> None:
+        self._is_inside = False
+        if self._signal_number:
+            self._leave()
 
 
 def _join_processes(run: RunFile) -> bool:

@@ -65,6 +65,13 @@ def start(command: list[str]) -> subprocess.Popen[str]:
     )
 
 
+def finish(command: list[str]) -> None:
+    """Run a process to its good end."""
+    process = start(command)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+
+
 def losses(folder: Path) -> list[float]:
     """Read training and validation losses in the order in which they were logged."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
@@ -95,9 +102,7 @@ def test_a_run_file_with_unknown_fields_is_refused(tmp_path: Path, run: RunFile)
 def test_the_worker_alone_does_what_train_does(tmp_path: Path, run: RunFile) -> None:
     """`python -m lm.worker` writes the same bytes and leaves a result."""
     write_run_file(tmp_path / "run.json", run)
-    process = start([sys.executable, "-m", "lm.worker", str(tmp_path / "run.json")])
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
+    finish([sys.executable, "-m", "lm.worker", str(tmp_path / "run.json")])
     assert read_result(tmp_path / "run.json").step == 10
     run_alone(run, tmp_path / "alone")
     for name in ("model.safetensors", "metrics.jsonl"):
@@ -126,9 +131,7 @@ def test_two_processes_train_as_one(tmp_path: Path, run: RunFile) -> None:
     run_alone(run, tmp_path / "alone")
     two = replace(run, options=replace(run.options, num_processes=2))
     write_run_file(tmp_path / "run.json", two)
-    process = start(torchrun_command(tmp_path / "run.json", 2))
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
+    finish(torchrun_command(tmp_path / "run.json", 2))
     np.testing.assert_allclose(losses(run.output_dir), losses(tmp_path / "alone"), rtol=1e-5)
     result = read_result(tmp_path / "run.json")
     assert result.environment["world_size"] == 2
@@ -142,7 +145,7 @@ def test_two_processes_resume_exactly_and_one_takes_over(tmp_path: Path, run: Ru
     two = replace(run, train_config=config, options=replace(run.options, num_processes=2))
     for name in ("whole", "parts"):
         write_run_file(tmp_path / f"{name}.json", replace(two, output_dir=tmp_path / name))
-    assert start(torchrun_command(tmp_path / "whole.json", 2)).wait() == 0
+    finish(torchrun_command(tmp_path / "whole.json", 2))
     process = start(torchrun_command(tmp_path / "parts.json", 2))
     metrics = tmp_path / "parts" / "metrics.jsonl"
     deadline = time.monotonic() + 120
@@ -154,7 +157,7 @@ def test_two_processes_resume_exactly_and_one_takes_over(tmp_path: Path, run: Ru
     stopped_at = list_checkpoints(tmp_path / "parts" / "checkpoints")[-1][0]
     assert 0 < stopped_at < 300
     subprocess.run(["cp", "-r", tmp_path / "parts", tmp_path / "one"], check=True)
-    assert start(torchrun_command(tmp_path / "parts.json", 2)).wait() == 0
+    finish(torchrun_command(tmp_path / "parts.json", 2))
     whole, parts = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
     assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
     assert (tmp_path / "whole" / "metrics.jsonl").read_bytes() == metrics.read_bytes()
