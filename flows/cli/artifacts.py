@@ -1,0 +1,86 @@
+"""`owt artifacts`: what is in the store, whether it is sound, and what it was made of."""
+
+import json
+from typing import Annotated
+
+import rich
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from artifacts.record import Record
+from artifacts.store import Store, list_records, open_store, resolve
+from flows.settings import data_root
+from tasks.progress import format_bytes
+
+app = typer.Typer(help="List, show, verify and trace artifacts.", no_args_is_help=True)
+
+Name = Annotated[
+    str, typer.Argument(help="A stage, stage/fingerprint, a fingerprint's start, or a label.")
+]
+StoreUrl = Annotated[
+    str, typer.Option("--store", help="Folder or URL; default: artifacts in the data root.")
+]
+
+
+@app.command("ls")
+def ls(
+    stage: Annotated[str, typer.Argument(help="Only this stage.")] = "", store: StoreUrl = ""
+) -> None:
+    """List the artifacts, newest first."""
+    table = Table("artifact", "labels", "size", "files", "seconds", "made at")
+    for record in list_records(_open(store), stage or None):
+        size_bytes = sum(entry.size_bytes for entry in record.files)
+        table.add_row(
+            _place(record),
+            escape(" ".join(record.labels.values())),
+            format_bytes(size_bytes),
+            str(len(record.files)),
+            f"{record.seconds:.1f}",
+            record.started_at,
+        )
+    rich.print(table)
+
+
+@app.command("show")
+def show(name: Name, store: StoreUrl = "") -> None:
+    """Print the record of an artifact as JSON."""
+    typer.echo(json.dumps(resolve(_open(store), name).to_json(), indent=2, ensure_ascii=False))
+
+
+@app.command("verify")
+def verify(
+    name: Annotated[str, typer.Argument(help="As for show; default: every artifact.")] = "",
+    store: StoreUrl = "",
+) -> None:
+    """Hash every file again and compare with the records; exit code 1 when one differs."""
+    from artifacts.checking import verify as verify_artifact
+
+    opened = _open(store)
+    records = [resolve(opened, name)] if name else list_records(opened)
+    failed = 0
+    for record in records:
+        problems = verify_artifact(opened, record.stage, record.fingerprint)
+        failed += bool(problems)
+        rich.print(f"{_place(record)}: {'; '.join(map(escape, problems)) or 'sound'}")
+    if failed:
+        rich.print(f'{failed} of {len(records)} damaged; "owt run" builds them again')
+        raise typer.Exit(1)
+
+
+@app.command("lineage")
+def lineage(name: Name, store: StoreUrl = "") -> None:
+    """Print what an artifact was made of, up to the corpus."""
+    from artifacts.lineage import format_lineage
+    from artifacts.lineage import lineage as trace
+
+    opened = _open(store)
+    typer.echo(format_lineage(trace(opened, resolve(opened, name))))
+
+
+def _open(url: str) -> Store:
+    return open_store(url or str(data_root() / "artifacts"))
+
+
+def _place(record: Record) -> str:
+    return f"{record.stage}/{record.fingerprint[:16]}"

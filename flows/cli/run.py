@@ -1,0 +1,68 @@
+"""`owt run`: the whole pipeline, or one stage of it, in this process."""
+
+from typing import Any
+
+import rich
+from rich.markup import escape
+from rich.table import Table
+
+from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of
+from flows.config import resolve_config
+from flows.presets import find_preset
+from flows.selection import select_stages
+from flows.settings import data_root, prepare_environment
+
+
+def run(
+    preset: Preset = "smoke",
+    config: ConfigFile = None,
+    settings: Settings = None,
+    only: Only = "",
+    start_from: From = "",
+    force: Force = None,
+) -> None:
+    """Run the pipeline; what is cached and sound is not built again."""
+    overlay = overlay_of(config)
+    # Bad input is refused here, before anything heavy is imported or started.
+    resolve_config(find_preset(preset), overlay, settings or ())
+    select_stages(only=only, start_from=start_from, force=force or ())
+    prepare_environment(data_root())
+
+    from flows.logs import quiet_tracebacks
+    from flows.pipeline import owt_pipeline
+
+    quiet_tracebacks()
+    summary = owt_pipeline(
+        preset=preset,
+        overrides=settings or [],
+        config=overlay,
+        only=only,
+        start_from=start_from,
+        force=force or [],
+    )
+    show_summary(summary)
+
+
+def show_summary(summary: dict[str, Any]) -> None:
+    """Print what the run gave: a sample, the stages, the loss, and where to look next."""
+    if samples := summary.get("samples"):
+        rich.print(
+            f"\n[bold]A sample of what the model writes[/bold]\n\n{escape(samples.strip())}\n"
+        )
+    table = Table("stage", "seconds", "", "artifact", title="Stages", title_justify="left")
+    for stage in summary["stages"]:
+        name = f"{stage['stage']} {stage['label']}".strip()
+        ending = "[cyan]cached[/cyan]" if stage["cached"] else "[green]built[/green]"
+        table.add_row(name, f"{stage['seconds']:.2f}", ending, escape(stage["uri"]))
+    rich.print(table)
+    seconds = sum(stage["seconds"] for stage in summary["stages"])
+    built = sum(not stage["cached"] for stage in summary["stages"])
+    rich.print(f"{built} of {len(summary['stages'])} stages built, {seconds:.1f} s in stages")
+    if evaluation := summary.get("evaluation"):
+        rich.print(
+            f"validation loss {evaluation['loss']:.4f} nats a token "
+            f"({evaluation['bits_per_byte']:.4f} bits a byte), against a unigram entropy of "
+            f"{evaluation['unigram_entropy']:.4f} and a bigram entropy of "
+            f"{evaluation['bigram_entropy']:.4f} nats of the training tokens"
+        )
+    rich.print("[dim]owt ui[/dim] shows the runs; [dim]owt artifacts ls[/dim] the artifacts")

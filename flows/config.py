@@ -1,0 +1,152 @@
+"""The one configuration of a run, and the one place where outside input becomes one.
+
+Everything but the section `run` determines what comes out. Imports nothing heavy.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from lm.config import EvaluateConfig, GenerateConfig, ModelConfig, RunOptions, TrainConfig
+from tasks.corpora import CorpusConfig
+from tokenizer.config import TokenizerConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig(RunOptions):
+    """How and where a run is done; never fingerprinted."""
+
+    store: str = ""
+    """Artifact store: a folder or any fsspec URL; "": `artifacts` under the data root."""
+    workers: int = 0
+    """Byte ranges that are counted or encoded at a time; 0: one per CPU core."""
+    retries: int = 3
+    """Times a stage is tried again after a storage or network error."""
+    retry_delay_s: float = 2.0
+    """Seconds before the first retry; each further one waits twice as long."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can use."""
+        # The zero-argument form needs the class cell, which `slots=True` replaces.
+        super(RunConfig, self).__post_init__()
+        for name in ("workers", "retries", "retry_delay_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PipelineConfig:
+    """From raw text to a model that writes text: one section a stage, and how to run them."""
+
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train_lm: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        """Check what no section can check alone."""
+        if self.model.vocab_size != self.tokenizer.vocab_size:
+            raise ValueError(
+                f"model.vocab_size ({self.model.vocab_size}) must equal tokenizer.vocab_size "
+                f"({self.tokenizer.vocab_size}); leave it out, it follows the tokenizer"
+            )
+        if self.corpus.document_separator not in self.tokenizer.special_tokens:
+            raise ValueError(
+                f"corpus.document_separator ({self.corpus.document_separator!r}) must be one of "
+                f"tokenizer.special_tokens {list(self.tokenizer.special_tokens)}; add it there"
+            )
+
+
+def resolve_config(
+    preset: PipelineConfig,
+    overlay: Mapping[str, Any] | None = None,
+    settings: Sequence[str] = (),
+) -> PipelineConfig:
+    """Lay a nested mapping, then `section.field=value` settings, over a preset.
+
+    Raises `ValueError` that names the field, and for an unknown key the nearest right one.
+    """
+    merged = dataclasses.asdict(preset)
+    del merged["model"]["vocab_size"]
+    _merge(merged, overlay or {}, place="")
+    for setting in settings:
+        _merge(merged, parse_setting(setting), place="")
+    merged["model"].setdefault("vocab_size", merged["tokenizer"]["vocab_size"])
+    try:
+        return TypeAdapter(PipelineConfig).validate_python(merged, extra="forbid")
+    except ValidationError as error:
+        raise ValueError(_explain(error)) from None
+
+
+def parse_setting(setting: str) -> dict[str, Any]:
+    """Turn `section.field=value` into a nested mapping; the value is TOML, else a plain string.
+
+    >>> parse_setting("model.d_model=512")
+    {'model': {'d_model': 512}}
+    """
+    key, equals, text = setting.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ValueError(
+            f"setting ({setting!r}) must look like section.field=value, as in model.d_model=512"
+        )
+    try:
+        value: Any = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    for part in reversed(parts):
+        value = {part: value}
+    return dict(value)
+
+
+def read_overlay(path: Path) -> dict[str, Any]:
+    """Read a TOML file of sections and fields."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"config file {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"config file {path} is not valid TOML: {error}") from error
+
+
+def nearest(name: str, allowed: Sequence[str]) -> str:
+    """Say what is allowed in place of `name`, the nearest first where one is near.
+
+    >>> nearest("d_mdel", ["d_ff", "d_model"])
+    'did you mean d_model?'
+    """
+    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(sorted(allowed))}"
+
+
+def _merge(target: dict[str, Any], overlay: Mapping[str, Any], *, place: str) -> None:
+    """Lay `overlay` over `target` in place, refusing keys that `target` does not have."""
+    for key, value in overlay.items():
+        name = f"{place}{key}"
+        if key not in target and name != "model.vocab_size":
+            raise ValueError(f"unknown key {name}; {nearest(key, list(target))}")
+        if isinstance(target.get(key), dict):
+            if not isinstance(value, Mapping):
+                raise ValueError(f"{name} ({value!r}) must be a section; set a field of it")
+            _merge(target[key], value, place=f"{name}.")
+        else:
+            target[key] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """Put the first complaint of pydantic in one line: field, rule, value."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{name}: {message}" if name else message
+    return f"{name} ({first['input']!r}): {message[0].lower()}{message[1:]}"

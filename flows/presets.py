@@ -1,0 +1,87 @@
+"""Complete configurations, each a function: read one to know exactly what a run does."""
+
+from collections.abc import Callable
+
+from flows.config import PipelineConfig, nearest
+from lm.config import EvaluateConfig, GenerateConfig, ModelConfig, TrainConfig
+from tasks.corpora import OPENWEBTEXT_CORPUS, STDLIB, TINYSTORIES_CORPUS
+from tokenizer.config import TokenizerConfig
+
+
+def smoke() -> PipelineConfig:
+    """The whole pipeline on the text that Python carries, in under 3 minutes on two cores."""
+    return PipelineConfig(
+        corpus=STDLIB,
+        tokenizer=TokenizerConfig(vocab_size=2048, range_bytes=4 * 2**20),
+        model=ModelConfig(
+            vocab_size=2048, context_length=128, d_model=128, num_layers=2, num_heads=4, d_ff=384
+        ),
+        train_lm=TrainConfig(
+            batch_size=16,
+            max_steps=300,
+            warmup_steps=30,
+            max_learning_rate=1e-2,
+            min_learning_rate=1e-3,
+            valid_interval=100,
+            valid_batches=10,
+        ),
+        evaluate=EvaluateConfig(batch_size=64),
+        generate=GenerateConfig(prompts=("def ", "The "), max_new_tokens=96),
+    )
+
+
+def tinystories_cpu() -> PipelineConfig:
+    """A model of 5 M parameters that tells TinyStories after an hour on two CPU cores."""
+    return PipelineConfig(
+        corpus=TINYSTORIES_CORPUS,
+        tokenizer=TokenizerConfig(vocab_size=4096, range_bytes=8 * 2**20),
+        model=ModelConfig(
+            vocab_size=4096, context_length=256, d_model=256, num_layers=4, num_heads=8, d_ff=640
+        ),
+        train_lm=TrainConfig(
+            batch_size=16,
+            max_steps=10_000,
+            warmup_steps=100,
+            max_learning_rate=3e-3,
+            min_learning_rate=1.5e-4,
+            precision="bf16",
+        ),
+        generate=GenerateConfig(num_samples=3),
+    )
+
+
+def tinystories() -> PipelineConfig:
+    """The course's TinyStories model: 327,680,000 tokens (CS336 assignment 1, section 7)."""
+    return PipelineConfig(
+        corpus=TINYSTORIES_CORPUS,
+        tokenizer=TokenizerConfig(vocab_size=10_000),
+        model=ModelConfig(vocab_size=10_000),
+        train_lm=TrainConfig(batch_size=128, max_steps=10_000, warmup_steps=200, precision="bf16"),
+        generate=GenerateConfig(num_samples=3),
+    )
+
+
+def openwebtext() -> PipelineConfig:
+    """The same model and number of tokens on OpenWebText, with a vocabulary of 32,000."""
+    return PipelineConfig(
+        corpus=OPENWEBTEXT_CORPUS,
+        tokenizer=TokenizerConfig(vocab_size=32_000),
+        model=ModelConfig(vocab_size=32_000),
+        train_lm=TrainConfig(batch_size=128, max_steps=10_000, warmup_steps=200, precision="bf16"),
+        generate=GenerateConfig(prompts=("The", "In the last year,"), num_samples=3),
+    )
+
+
+PRESETS: dict[str, Callable[[], PipelineConfig]] = {
+    "smoke": smoke,
+    "tinystories-cpu": tinystories_cpu,
+    "tinystories": tinystories,
+    "openwebtext": openwebtext,
+}
+
+
+def find_preset(name: str) -> PipelineConfig:
+    """Return the preset of this name; `ValueError` names the nearest."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; {nearest(name, list(PRESETS))}")
+    return PRESETS[name]()

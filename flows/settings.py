@@ -1,0 +1,64 @@
+"""Where a run keeps its state, and what the environment says; the only reader of `os.environ`.
+
+Everything lies below one data root, so deleting that folder deletes everything. Values that a
+user has set in the environment win. Imports nothing heavy.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+EXPERIMENT = "owt-pipeline"
+
+
+def data_root() -> Path:
+    """Return the folder that holds artifacts, caches, and the state of MLflow and Prefect."""
+    return Path(os.environ.get("OWT_ROOT") or "data").expanduser().absolute()
+
+
+def prepare_environment(root: Path) -> None:
+    """Point Prefect and MLflow below the data root, telemetry off; call before importing them.
+
+    Raises:
+        OSError: The data root cannot be written.
+    """
+    defaults = {
+        "PREFECT_HOME": str(root / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # The embedded server needs its time on a busy machine; the default is 20 s.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # A server that is away is given up on in seconds, not in MLflow's default minutes.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+        # MLflow looks for git to tag runs, and prints a warning block where there is none.
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    # Prefect's embedded server starts over and over, saying nothing, where its home is missing.
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+    (root / "mlflow").mkdir(parents=True, exist_ok=True)
+
+
+def tracking_uri(root: Path) -> str:
+    """Return MLflow's tracking URI: the user's server, or a local SQLite file."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/mlflow/mlflow.db"
+
+
+def code_version(checkout: Path) -> str:
+    """Return the commit that this code is at, marked when changed; "" outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,85 @@
+"""Stage `generate`: what the model writes after fixed prompts."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from prefect import task
+from prefect.client.schemas.objects import State
+
+from artifacts.reading import local_folder
+from artifacts.record import Reference
+from artifacts.staging import Staging, add_part
+from lm.config import GenerateConfig, RunOptions
+from tasks.identity import Identity
+from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
+from tasks.tracking import stage_run
+
+STAGE = "generate"
+VERSION = 1
+
+SAMPLES = "samples.json"
+SAMPLES_TEXT = "samples.txt"
+
+
+def samples_identity(config: GenerateConfig, *, model: Reference, tokenizer: Reference) -> Identity:
+    """Say what the samples depend on."""
+    inputs = {"model": model, "tokenizer": tokenizer}
+    return Identity(stage=STAGE, version=VERSION, config=asdict(config), inputs=inputs)
+
+
+@task(name=STAGE, **STAGE_OPTIONS)
+def generate(
+    context: RunContext, identity: Identity, config: GenerateConfig, options: RunOptions
+) -> State[Reference]:
+    """Let the model go on from each prompt, and publish what it wrote as text and JSON."""
+
+    def build(staging: Staging) -> Built:
+        tags = {"fingerprint": identity.fingerprint, "stage": STAGE}
+        with stage_run(context.tracking, STAGE, params=asdict(config), tags=tags) as run:
+            samples = _generate(context, identity, config, options)
+            text = "\n\n".join(f"{sample['prompt']}{sample['text']}" for sample in samples)
+            run.log_text(text, SAMPLES_TEXT)
+        for name, content in {
+            SAMPLES: json.dumps(samples, indent=1, ensure_ascii=False),
+            SAMPLES_TEXT: text,
+        }.items():
+            path = staging.workdir / name
+            path.write_text(content + "\n", encoding="utf-8")
+            add_part(staging, path, name)
+        statistics = {"num_samples": len(samples)}
+        return Built(statistics=statistics, mlflow_run_id=run.run_id or None)
+
+    return build_once(context, identity, build)
+
+
+def _generate(
+    context: RunContext, identity: Identity, config: GenerateConfig, options: RunOptions
+) -> list[dict[str, Any]]:
+    from lm.checkpoint import load_model
+    from lm.generate import generate as generate_ids
+    from lm.probe import choose_device
+    from tokenizer.tokenizer import Tokenizer
+
+    store = store_of(context)
+    tokenizer = Tokenizer.from_folder(local_folder(store, identity.inputs["tokenizer"]))
+    model = load_model(local_folder(store, identity.inputs["model"]), device=choose_device(options))
+    samples = []
+    for prompt in config.prompts:
+        for number in range(config.num_samples):
+            new_ids = generate_ids(
+                model,
+                tokenizer.encode(prompt),
+                config=config,
+                seed=config.seed + number,
+                stop_token_ids=list(tokenizer.special_token_ids.values()),
+            )
+            samples.append(
+                {
+                    "prompt": prompt,
+                    "seed": config.seed + number,
+                    "text": tokenizer.decode(new_ids),
+                    "num_tokens": len(new_ids),
+                }
+            )
+    return samples

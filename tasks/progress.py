@@ -1,0 +1,78 @@
+"""Progress for a person: a bar in a terminal, a line now and then elsewhere.
+
+The libraries report through `on_progress(done, total)`; only this module draws.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+logger = logging.getLogger(__name__)
+
+OnProgress = Callable[[int, int], None]
+
+LINE_INTERVAL_S = 30.0
+"""Seconds between two plain lines: enough to see life in a log, too few to fill it."""
+
+
+@contextmanager
+def progress(description: str, *, unit: str = "bytes") -> Iterator[OnProgress]:
+    """Show the progress of one piece of work; yields the callback that takes (done, total)."""
+    if sys.stderr.isatty():
+        with _bar(description, unit) as on_progress:
+            yield on_progress
+    else:
+        yield _lines(description, unit)
+
+
+def format_bytes(size_bytes: float) -> str:
+    """Say a number of bytes in decimal units.
+
+    >>> format_bytes(11_920_511_059)
+    '11.92 GB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.4g} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.4g} TB"
+
+
+@contextmanager
+def _bar(description: str, unit: str) -> Iterator[OnProgress]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    amount = (
+        (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(),)
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), *amount, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+def _lines(description: str, unit: str) -> OnProgress:
+    last = time.monotonic()
+
+    def on_progress(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < LINE_INTERVAL_S:
+            return
+        last = now
+        share = f" ({100 * done / total:.0f} %)" if total else ""
+        shown = format_bytes(done) if unit == "bytes" else f"{done:,} {unit}"
+        logger.info("%s: %s%s", description, shown, share)
+
+    return on_progress

@@ -1,0 +1,137 @@
+"""Where one split's text lies, in which form, and which bytes it is.
+
+The content hash is known without fetching for local files, pinned addresses and the built-in
+corpus. For any other address it is known once the file was fetched.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import urlsplit
+
+from artifacts.fetch import fetch
+from artifacts.sources import ContentHash, content_hash, recall, remember
+from tasks.corpora import PINS, STDLIB_SCHEME, CorpusConfig
+from tasks.progress import progress
+from tasks.stdlib_corpus import SPLITS, stdlib_text
+
+Form = Literal["text", "gzip", "zstd", "parquet"]
+
+SUFFIX_FORMS: dict[str, Form] = {".gz": "gzip", ".zst": "zstd", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One split's text before it is a corpus artifact."""
+
+    split: str
+    uri: str
+    """A local path, an fsspec URL, an http(s) address or `stdlib:<split>`."""
+    form: Form
+    expected_sha256: str
+    """What the bytes must hash to; "": anything."""
+    expected_size_bytes: int | None
+
+    @property
+    def is_stdlib(self) -> bool:
+        """Whether the text is the one that Python carries."""
+        return self.uri.startswith(STDLIB_SCHEME)
+
+    @property
+    def local_path(self) -> Path | None:
+        """The file, when it lies on this machine already."""
+        if self.is_stdlib:
+            return None
+        parts = urlsplit(self.uri)
+        if parts.scheme == "file":
+            return Path(parts.path)
+        return None if "://" in self.uri else Path(self.uri).expanduser()
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the address, without a query."""
+        return PurePosixPath(urlsplit(self.uri).path).name or self.split
+
+
+def source_of(config: CorpusConfig, split: str) -> Source:
+    """Read one split's source off the config, with the pin of a known public address."""
+    uri = str(getattr(config, split))
+    pin = PINS.get(uri)
+    given = str(getattr(config, f"{split}_sha256"))
+    if uri.startswith(STDLIB_SCHEME) and uri.removeprefix(STDLIB_SCHEME) not in SPLITS:
+        raise ValueError(f"corpus.{split} ({uri}) must be stdlib:train or stdlib:valid")
+    return Source(
+        split=split,
+        uri=uri,
+        form=SUFFIX_FORMS.get(PurePosixPath(urlsplit(uri).path).suffix.lower(), "text"),
+        expected_sha256=given or (pin.sha256 if pin else ""),
+        expected_size_bytes=pin.size_bytes if pin and not given else None,
+    )
+
+
+def known_content(source: Source, config: CorpusConfig, root: Path) -> str | None:
+    """Return the sha256 of the source's bytes if it can be told without fetching, else `None`.
+
+    Raises:
+        FileNotFoundError: A local file is not there.
+        ValueError: A local file is not the one that the config expects.
+    """
+    if source.is_stdlib:
+        text = stdlib_text(source.uri.removeprefix(STDLIB_SCHEME), config.document_separator)
+        digest = hashlib.sha256()
+        for piece in text:
+            digest.update(piece)
+        return digest.hexdigest()
+    if source.local_path is not None:
+        return _local_content(source, source.local_path, root).sha256
+    if source.expected_sha256:
+        return source.expected_sha256
+    remembered = recall(source.uri, memo_dir=root / "memo")
+    return remembered.sha256 if remembered else None
+
+
+def fetched_file(source: Source, root: Path) -> Path:
+    """Fetch a remote source below the data root, going on with what is there, and return it."""
+    destination = _download_path(source, root)
+    with progress(f"download {source.split}") as on_progress:
+        fetch(
+            source.uri,
+            destination,
+            sha256=source.expected_sha256 or None,
+            size_bytes=source.expected_size_bytes,
+            on_progress=on_progress,
+        )
+    return destination
+
+
+def fetched_content(source: Source, root: Path) -> str:
+    """Fetch a source of unknown content and return its sha256, remembered for the next run."""
+    content = content_hash(fetched_file(source, root), memo_dir=None)
+    remember(source.uri, content, root / "memo")
+    return content.sha256
+
+
+def forget_fetched(source: Source, root: Path) -> None:
+    """Remove a fetched file whose text has become an artifact."""
+    _download_path(source, root).unlink(missing_ok=True)
+
+
+def _download_path(source: Source, root: Path) -> Path:
+    digest = hashlib.sha256(source.uri.encode()).hexdigest()[:16]
+    return root / "downloads" / f"{digest}-{source.file_name}"
+
+
+def _local_content(source: Source, path: Path, root: Path) -> ContentHash:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"corpus.{source.split} ({source.uri}) is not a readable file; "
+            "give a path or an address of a text, .gz, .zst or .parquet file"
+        )
+    content = content_hash(str(path.resolve()), memo_dir=root / "memo")
+    if source.expected_sha256 and content.sha256 != source.expected_sha256:
+        raise ValueError(
+            f"corpus.{source.split} ({source.uri}) has sha256 {content.sha256}, expected "
+            f"{source.expected_sha256}; correct corpus.{source.split}_sha256 or the file"
+        )
+    return content

@@ -1,0 +1,229 @@
+"""All of MLflow: one run a flow run, nested runs for the stages that have metrics.
+
+Tracking never stops the work and never owns a fact: what it shows also stands in the
+artifacts. When the server is away, one warning is logged, and what comes later from
+`metrics.jsonl` is sent once it answers again.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+FORWARD_INTERVAL_S = 2.0
+"""Seconds between two looks at the metrics files: live enough for a person at the page."""
+BATCH_SIZE = 1000
+"""Metrics in one request: MLflow's own limit for `log_batch`."""
+PARAM_BATCH_SIZE = 100
+"""Parameters in one request: MLflow's own limit."""
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes MLflow 3's page open on model training instead of its traces view."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingTarget:
+    """Where runs are tracked, and under which run; plain data that travels between tasks."""
+
+    uri: str
+    """Tracking URI of MLflow: a server or `sqlite:///…`."""
+    experiment: str
+    """Name of the experiment."""
+    artifact_location: str = ""
+    """Where a new experiment keeps its files; "": the server decides."""
+    parent_run_id: str = ""
+    """The flow run's MLflow run; "" while there is none, or when MLflow could not be reached."""
+
+
+class TrackedRun:
+    """One MLflow run that swallows MLflow's failures: the first one is logged, none is raised."""
+
+    def __init__(self, target: TrackingTarget, run_id: str) -> None:
+        self.target = target
+        self.run_id = run_id
+        self._warned = False
+
+    @cached_property
+    def _client(self) -> Any:
+        from mlflow.tracking import MlflowClient
+
+        return MlflowClient(tracking_uri=self.target.uri)
+
+    def attempt(self, call: Callable[[Any], Any]) -> bool:
+        """Make one call of the client; `False` when MLflow failed or there is no run."""
+        if not self.run_id:
+            return False
+        try:
+            call(self._client)
+        except Exception as error:  # whatever MLflow or its transport raises, the work goes on
+            if not self._warned:
+                logger.warning("MLflow at %s failed, going on without: %s", self.target.uri, error)
+                self._warned = True
+            return False
+        return True
+
+    def _log_batch(self, **batch: Sequence[object]) -> bool:
+        return self.attempt(lambda client: client.log_batch(self.run_id, **batch))
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Log parameters; nested mappings become dotted names."""
+        from mlflow.entities import Param
+
+        flat = [Param(name, str(value)[:6000]) for name, value in flatten(params).items()]
+        for start in range(0, len(flat), PARAM_BATCH_SIZE):
+            self._log_batch(params=flat[start : start + PARAM_BATCH_SIZE])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log numbers at one step."""
+        self.log_metric_rows([{"step": step, **metrics}])
+
+    def log_metric_rows(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Log rows of `step` and numbers in few requests; say whether all arrived."""
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        metrics = [
+            Metric(name, float(value), now_ms, int(row["step"]))
+            for row in rows
+            for name, value in row.items()
+            if name != "step" and isinstance(value, (int, float))
+        ]
+        batches = [
+            metrics[start : start + BATCH_SIZE] for start in range(0, len(metrics), BATCH_SIZE)
+        ]
+        return all(self._log_batch(metrics=batch) for batch in batches)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        from mlflow.entities import RunTag
+
+        self._log_batch(tags=[RunTag(name, value[:5000]) for name, value in tags.items()])
+
+    def log_text(self, text: str, name: str) -> None:
+        """Keep a text as a file of the run."""
+        self.attempt(lambda client: client.log_text(self.run_id, text, name))
+
+    def log_dataset(self, name: str, *, digest: str, source: str, context: str) -> None:
+        """Name a dataset artifact as an input of the run."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=name,
+            digest=digest[:36],  # the longest that MLflow's database column takes
+            source_type="uri",
+            source=json.dumps({"uri": source}),
+        )
+        tagged = DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+        self.attempt(lambda client: client.log_inputs(self.run_id, datasets=[tagged]))
+
+    def finish(self, status: str) -> None:
+        """End the run as FINISHED, FAILED or KILLED."""
+        self.attempt(lambda client: client.set_terminated(self.run_id, status))
+
+
+def start_pipeline_run(
+    target: TrackingTarget, *, name: str, params: Mapping[str, object], tags: Mapping[str, str]
+) -> TrackedRun:
+    """Open the MLflow run of a flow run; without MLflow, a run that does nothing."""
+    run = _create_run(target, name=name, tags=tags)
+    run.log_params(params)
+    return run
+
+
+@contextmanager
+def stage_run(
+    target: TrackingTarget, stage: str, *, params: Mapping[str, object], tags: Mapping[str, str]
+) -> Iterator[TrackedRun]:
+    """Open a nested run for the work of one stage, and end it with the work's outcome."""
+    run = TrackedRun(target, "")
+    if target.parent_run_id:
+        parent = {"mlflow.parentRunId": target.parent_run_id}
+        run = _create_run(target, name=stage, tags={**tags, **parent})
+        run.log_params(params)
+    try:
+        yield run
+    except BaseException as error:
+        run.finish("FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    run.finish("FINISHED")
+
+
+@contextmanager
+def forward_metrics(run: TrackedRun, files: Sequence[Path]) -> Iterator[None]:
+    """Tail JSON-lines files of metrics into a run while the body works, whoever writes them."""
+    done = threading.Event()
+    offsets = dict.fromkeys(files, 0)
+
+    def forward() -> None:
+        while not done.wait(FORWARD_INTERVAL_S):
+            _forward_new_lines(run, offsets)
+
+    thread = threading.Thread(target=forward, name="forward-metrics", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        _forward_new_lines(run, offsets)
+
+
+def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Turn nested mappings into dotted names.
+
+    >>> flatten({"model": {"d_model": 4}, "seed": 1})
+    {'model.d_model': 4, 'seed': 1}
+    """
+    flat: dict[str, object] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _create_run(target: TrackingTarget, *, name: str, tags: Mapping[str, str]) -> TrackedRun:
+    try:
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(tracking_uri=target.uri)
+        experiment_id = _experiment_id(client, target)
+        run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
+    except Exception as error:  # whatever MLflow or its transport raises, the work goes on
+        logger.warning("MLflow at %s is not reachable, going on without: %s", target.uri, error)
+        return TrackedRun(target, "")
+    return TrackedRun(target, run.info.run_id)
+
+
+def _experiment_id(client: Any, target: TrackingTarget) -> str:
+    """Return the experiment's id; creates it, unless another run does so at the same moment."""
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(target.experiment)
+    if experiment is None:
+        with suppress(MlflowException):
+            place = target.artifact_location or None
+            client.create_experiment(target.experiment, place, EXPERIMENT_KIND)
+        experiment = client.get_experiment_by_name(target.experiment)
+    return str(experiment.experiment_id)
+
+
+def _forward_new_lines(run: TrackedRun, offsets: dict[Path, int]) -> None:
+    """Send each file's complete new lines; a file whose rows did not arrive is sent again."""
+    for path, offset in offsets.items():
+        if not path.exists():
+            continue
+        with path.open("rb") as file:
+            file.seek(offset)
+            text = file.read()
+        complete = text[: text.rfind(b"\n") + 1]
+        if complete and run.log_metric_rows([json.loads(line) for line in complete.splitlines()]):
+            offsets[path] = offset + len(complete)

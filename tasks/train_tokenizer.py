@@ -1,0 +1,92 @@
+"""Stage `train_tokenizer`: byte-level BPE merges from the pretoken counts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.client.schemas.objects import State
+
+from artifacts.reading import local_folder
+from artifacts.record import Reference
+from artifacts.staging import Staging, add_part
+from tasks.identity import Identity
+from tasks.progress import progress
+from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
+from tokenizer.config import NUM_BYTES, TokenizerConfig
+
+if TYPE_CHECKING:
+    from tokenizer.train import MergeResult
+
+STAGE = "train_tokenizer"
+VERSION = 1
+
+
+def tokenizer_identity(config: TokenizerConfig, counts: Reference) -> Identity:
+    """Say what the vocabulary depends on; how the text was cut for counting is not part of it."""
+    settings = asdict(config)
+    del settings["range_bytes"]
+    return Identity(stage=STAGE, version=VERSION, config=settings, inputs={"counts": counts})
+
+
+@task(name=STAGE, **STAGE_OPTIONS)
+def train_tokenizer(
+    context: RunContext, config: TokenizerConfig, counts: Reference
+) -> State[Reference]:
+    """Train the tokenizer and publish it in every format that other tools read.
+
+    Raises:
+        ValueError: The text cannot give as many tokens as the config asks for.
+    """
+
+    def build(staging: Staging) -> Built:
+        statistics = _train(context, config, counts, staging)
+        return Built(statistics=statistics)
+
+    return build_once(context, tokenizer_identity(config, counts), build)
+
+
+def _train(
+    context: RunContext, config: TokenizerConfig, counts: Reference, staging: Staging
+) -> dict[str, Any]:
+    from tokenizer.counts import read_counts
+    from tokenizer.train import build_vocab, train_merges
+    from tokenizer.vocabulary import save_vocabulary
+
+    parts = sorted(local_folder(store_of(context), counts).glob("part-*.parquet"))
+    with progress("train tokenizer", unit="merges") as on_progress:
+        result = train_merges(
+            read_counts(parts),
+            config.vocab_size - NUM_BYTES - len(config.special_tokens),
+            tie_break=config.tie_break,
+            checkpoint_path=staging.workdir / "merges.checkpoint",
+            on_progress=on_progress,
+        )
+    vocab = build_vocab(result.merges, config.special_tokens)
+    if result.is_exhausted:
+        raise ValueError(
+            f"tokenizer.vocab_size ({config.vocab_size}) is more than this text can give: "
+            f"training stopped with {len(vocab)} tokens when no pair was left to merge; "
+            f"set tokenizer.vocab_size={len(vocab)} or less, or give more text"
+        )
+    folder = staging.workdir / "tokenizer"
+    folder.mkdir(exist_ok=True)
+    save_vocabulary(folder, vocab, result.merges, config.special_tokens, config.pattern)
+    for path in sorted(folder.iterdir()):
+        add_part(staging, path, path.name)
+    return _statistics(result)
+
+
+def _statistics(result: MergeResult) -> dict[str, Any]:
+    return {
+        "num_merges": len(result.merges),
+        "num_distinct_pretokens": result.num_distinct_pretokens,
+        "num_pretokens": result.num_pretokens,
+        "num_bytes": result.num_bytes,
+        "bytes_per_token": result.bytes_per_token,
+        "longest_tokens": [token.decode("utf-8", "replace") for token in result.longest_tokens],
+        "resumed_merges": result.resumed_merges,
+        "seconds": result.seconds,
+        "peak_rss_bytes": result.peak_rss_bytes,
+    }
