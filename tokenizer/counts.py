@@ -1,6 +1,6 @@
 """Own pretoken counts: their flat form, how they are added up, and their Parquet files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -64,15 +64,25 @@ class PretokenCounts:
         }
 
 
-def merge(parts: Sequence[PretokenCounts]) -> PretokenCounts:
-    """Add up counts of several texts; the order of `parts` makes no difference."""
-    if len(parts) == 1:
-        return parts[0]
-    totals: dict[bytes, int] = {}
-    for part in parts:
-        for pretoken, count in part.to_dict().items():
-            totals[pretoken] = totals.get(pretoken, 0) + count
-    return PretokenCounts.from_dict(totals)
+def merge(parts: Iterable[PretokenCounts]) -> PretokenCounts:
+    """Add up counts of several texts; the order of `parts` makes no difference.
+
+    Takes the parts one by one, so memory is bounded by the distinct pretokens of all.
+    """
+    # Imported here, so that who only reads or writes counts does not wait for Numba.
+    from tokenizer.kernels.count_table_setup import add_flat, empty_table, to_counts
+
+    iterator = iter(parts)
+    first = next(iterator, None)
+    second = next(iterator, None)
+    if first is not None and second is None:
+        return first
+    table = empty_table()
+    for part in (first, second):
+        table = table if part is None else add_flat(table, part)
+    for part in iterator:
+        table = add_flat(table, part)
+    return to_counts(table)
 
 
 def write_counts(counts: PretokenCounts, path: str | Path) -> None:
@@ -99,7 +109,7 @@ def read_counts(paths: Sequence[str | Path]) -> PretokenCounts:
     """
     if not paths:
         raise ValueError("read_counts needs at least one file")
-    return merge([_read_part(path) for path in paths])
+    return merge(_read_part(path) for path in paths)
 
 
 def _record_batch(counts: PretokenCounts, start: int, schema: Any) -> Any:

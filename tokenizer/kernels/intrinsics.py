@@ -1,7 +1,8 @@
 """Own the few machine operations that Numba has no function for, as LLVM instructions.
 
-Numba's on-disk cache keys a kernel by its own file only: after a change here, remove the caches
-(`make clean`), or kernels keep the old instructions.
+LLVM lowers the 64-byte vectors to AVX-512, AVX2 or NEON, whichever the processor has. Numba's
+on-disk cache keys a kernel by its own file only: after a change here, remove the caches
+(`__pycache__/*.nb?`), or kernels keep the old instructions.
 """
 
 from typing import Any
@@ -11,34 +12,156 @@ from numba import types
 from numba.core import cgutils, errors
 from numba.extending import intrinsic
 
-_I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+BLOCK_BYTES = 64
+"""Bytes that are classified at once: one bit each in a 64-bit mask."""
+
+_I1, _I8, _I32, _I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_BLOCK = ir.VectorType(_I8, BLOCK_BYTES)
 
 
-def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     """Return the address of `array[index]`, without a check for negative indices."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [index])
 
 
+def _require_integer(index: Any) -> None:
+    if not isinstance(index, types.Integer):
+        raise errors.TypingError(f"the argument must be an integer, not {index}")
+
+
+def _load_unaligned(builder: Any, address: Any, kind: Any) -> Any:
+    value = builder.load(builder.bitcast(address, kind.as_pointer()))
+    value.align = 1
+    return value
+
+
+def _mask(builder: Any, truths: Any) -> Any:
+    """Pack 64 truth values into a word, that of the lowest address in the lowest bit."""
+    return builder.bitcast(truths, _I64)
+
+
+def _all(value: int) -> Any:
+    return ir.Constant(_BLOCK, [value] * BLOCK_BYTES)
+
+
 def _prefetch(_typingctx: Any, array: Any, index: Any) -> Any:
     """Ask the processor to bring `array[index]` into its cache; any index is harmless."""
-    if not isinstance(index, types.Integer):
-        raise errors.TypingError(f"the index must be an integer, not {index}")
+    _require_integer(index)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _element_pointer(context, builder, sig.args[0], *args)
+        address = _address(context, builder, sig.args[0], *args)
         function: Any = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call] # numba
             builder.module,
             ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, _I32, _I32, _I32]),
             "llvm.prefetch.p0",
         )
         # Arguments: for writing, highest locality, data cache.
-        pointer = builder.bitcast(pointer, cgutils.voidptr_t)
-        builder.call(function, [pointer, _I32(1), _I32(3), _I32(1)])
+        address = builder.bitcast(address, cgutils.voidptr_t)
+        builder.call(function, [address, _I32(1), _I32(3), _I32(1)])
         return context.get_dummy_value()
 
     return types.void(array, types.int64), codegen
 
 
-# `Any`, because the decorator's own types know nothing of how kernels call it.
+def _load_word(_typingctx: Any, array: Any, index: Any) -> Any:
+    """Return the 8 bytes from `array[index]` on as a little-endian word, at any alignment."""
+    _require_integer(index)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _load_unaligned(builder, _address(context, builder, sig.args[0], *args), _I64)
+
+    return types.uint64(array, types.int64), codegen
+
+
+def _store_word(_typingctx: Any, array: Any, index: Any, word: Any) -> Any:
+    """Write a word's 8 bytes from `array[index]` on, at any alignment, whatever the item type."""
+    _require_integer(index)
+    _require_integer(word)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        address = _address(context, builder, sig.args[0], *args[:2])
+        store = builder.store(args[2], builder.bitcast(address, _I64.as_pointer()))
+        store.align = 1
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.uint64), codegen
+
+
+def _trailing_zeros(_typingctx: Any, word: Any) -> Any:
+    """Return the place of the lowest set bit; of zero, 64."""
+    _require_integer(word)
+
+    def codegen(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.cttz(args[0], _I1(0))
+
+    return types.int64(types.uint64), codegen
+
+
+def _swap_bytes(_typingctx: Any, word: Any) -> Any:
+    """Return the word with its bytes in reverse, so that words compare as byte strings do."""
+    _require_integer(word)
+
+    def codegen(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.bswap(args[0])
+
+    return types.uint64(types.uint64), codegen
+
+
+def _equal_mask(_typingctx: Any, array: Any, index: Any, byte: Any) -> Any:
+    """Return the mask of the 64 bytes from `array[index]` on that equal `byte`."""
+    _require_integer(index)
+    _require_integer(byte)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        block = _load_unaligned(builder, _address(context, builder, sig.args[0], *args[:2]), _BLOCK)
+        one = builder.insert_element(ir.Constant(_BLOCK, ir.Undefined), args[2], _I32(0))
+        zeros = ir.Constant(ir.VectorType(_I32, BLOCK_BYTES), [0] * BLOCK_BYTES)
+        wanted = builder.shuffle_vector(one, ir.Constant(_BLOCK, ir.Undefined), zeros)
+        return _mask(builder, builder.icmp_unsigned("==", block, wanted))
+
+    return types.uint64(array, types.int64, types.uint8), codegen
+
+
+def _classify_block(_typingctx: Any, array: Any, index: Any) -> Any:
+    r"""Return six masks of the 64 bytes from `array[index]` on.
+
+    In order: ASCII letters, digits, whitespace (GPT-2's `\s` in ASCII), spaces, apostrophes, and
+    bytes beyond ASCII.
+    """
+    _require_integer(index)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        block = _load_unaligned(builder, _address(context, builder, sig.args[0], *args), _BLOCK)
+
+        def in_range(values: Any, first: str, count: int) -> Any:
+            # One unsigned comparison for both ends: what lies below wraps around to large values.
+            return builder.icmp_unsigned("<", builder.sub(values, _all(ord(first))), _all(count))
+
+        def equals(value: str) -> Any:
+            return builder.icmp_unsigned("==", block, _all(ord(value)))
+
+        spaces = equals(" ")
+        masks = (
+            in_range(builder.or_(block, _all(0x20)), "a", 26),
+            in_range(block, "0", 10),
+            builder.or_(in_range(block, "\t", 5), spaces),
+            spaces,
+            equals("'"),
+            builder.icmp_signed("<", block, _all(0)),
+        )
+        words = [_mask(builder, mask) for mask in masks]
+        return context.make_tuple(builder, sig.return_type, words)
+
+    masks: Any = types.UniTuple(types.uint64, 6)  # type: ignore[no-untyped-call] # numba
+    return masks(array, types.int64), codegen
+
+
+# `Any`, because the decorator's own types know nothing of how kernels call these.
 prefetch: Any = intrinsic(_prefetch)
+load_word: Any = intrinsic(_load_word)
+store_word: Any = intrinsic(_store_word)
+trailing_zeros: Any = intrinsic(_trailing_zeros)
+swap_bytes: Any = intrinsic(_swap_bytes)
+equal_mask: Any = intrinsic(_equal_mask)
+classify_block: Any = intrinsic(_classify_block)

@@ -1,7 +1,7 @@
 """Own the hash table from a pair of token ids to the pair's index."""
 
 # Numba runs this, with its own types for scalars.
-# mypy: disable-error-code="no-any-return, return-value"
+# mypy: disable-error-code="arg-type, no-any-return, return-value"
 
 import numpy as np
 from numba import njit

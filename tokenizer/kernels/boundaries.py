@@ -1,0 +1,304 @@
+r"""Own finding where pretokens start: GPT-2's pattern as algebra on bit masks of 64 bytes.
+
+With L, D, W, S the masks of letters, digits, whitespace and spaces, Xp the mask X of the character
+before, and Wn the whitespace of the character after, a pretoken of
+`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+` starts at
+
+    (W & ~Wp) | (W & ~Wn) | (~W & Wp & ~Sp) | (~W & ~Wp & ((L ^ Lp) | (D ^ Dp)))
+
+with three patches: the first character of a segment is a start; after a segment's last character Wn
+is 1; and contractions, at apostrophes that are starts, take their letters back. (Source: section 3
+of the project's architecture; proven against `regex` in the tests.)
+
+All bytes of a character carry its class. A block ends at a character's end, so at most 3 bytes
+short of 64, and no character lies in two blocks. Each byte that is not UTF-8 is a character of
+class "other", as in `bytes.decode("utf-8", "surrogateescape")`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tokenizer.kernels.classes import DIGIT, LETTER, OTHER, WHITESPACE
+from tokenizer.kernels.intrinsics import BLOCK_BYTES, classify_block, equal_mask, trailing_zeros
+
+# Numba runs this, with its own types for scalars.
+# mypy: disable-error-code="arg-type, no-any-return, return-value"
+
+SPECIAL_FLAG = np.uint32(1 << 31)
+"""Set in a start that is a special token's, not a pretoken's."""
+
+
+class SpecialArrays(NamedTuple):
+    """Hold the special tokens as kernels read them."""
+
+    first_bytes: NDArray[np.uint8]
+    """The different first bytes."""
+
+    data: NDArray[np.uint8]
+    """All special tokens, the longest first, joined."""
+
+    offsets: NDArray[np.int64]
+    """(special tokens + 1,) where each begins in `data`."""
+
+
+def special_arrays(special_tokens: Sequence[bytes]) -> SpecialArrays:
+    """Return the arrays; the caller gives the special tokens in falling length."""
+    lengths = [len(token) for token in special_tokens]
+    return SpecialArrays(
+        first_bytes=np.array(sorted({token[0] for token in special_tokens}), dtype=np.uint8),
+        data=np.frombuffer(b"".join(special_tokens), dtype=np.uint8),
+        offsets=np.cumsum([0, *lengths], dtype=np.int64),
+    )
+
+
+_ZERO, _ONE, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+@njit(cache=True, nogil=True)
+def _character(
+    data: NDArray[np.uint8], at: int, end: int, classes: NDArray[np.uint8]
+) -> tuple[int, int]:
+    """Return (bytes, class) of the non-ASCII character at `at`; (1, OTHER) where it is invalid.
+
+    Well-formed sequences: The Unicode Standard, table 3-7.
+    """
+    first = np.int64(data[at])
+    if first < 0xC2 or first > 0xF4:
+        return 1, OTHER
+    length = 2 if first < 0xE0 else (3 if first < 0xF0 else 4)
+    if at + length > end:
+        return 1, OTHER
+    code = first & (0x7F >> length)
+    for i in range(1, length):
+        byte = np.int64(data[at + i])
+        if byte & 0xC0 != 0x80:
+            return 1, OTHER
+        code = (code << 6) | (byte & 0x3F)
+    is_overlong = (length == 3 and code < 0x800) or (length == 4 and code < 0x10000)
+    if is_overlong or code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
+        return 1, OTHER
+    return length, np.int64(classes[code])
+
+
+@njit(cache=True, nogil=True)
+def _is_whitespace(data: NDArray[np.uint8], at: int, end: int, classes: NDArray[np.uint8]) -> bool:
+    """Tell whether the character at `at` is whitespace; so is what lies beyond the segment."""
+    if at >= end:
+        return True
+    if data[at] < 0x80:
+        return data[at] == 32 or 9 <= data[at] <= 13
+    return _character(data, at, end, classes)[1] == WHITESPACE
+
+
+@njit(cache=True, nogil=True)
+def _classify_wide(
+    data: NDArray[np.uint8],
+    begin: int,
+    end: int,
+    size: int,
+    wide: np.uint64,
+    classes: NDArray[np.uint8],
+) -> tuple[int, np.uint64, np.uint64, np.uint64, np.uint64]:
+    """Classify the non-ASCII characters of a block.
+
+    Returns (bytes of the block up to a character that does not end in it, letters, digits,
+    whitespace, last bytes of whitespace characters), the last four as masks.
+    """
+    letters = digits = whitespace = last_bytes = _ZERO
+    while wide != _ZERO:
+        place = trailing_zeros(wide)
+        if place >= size:
+            break
+        length, kind = _character(data, begin + place, end, classes)
+        if place + length > size:
+            size = place
+            break
+        bits = ((_ONE << np.uint64(length)) - _ONE) << np.uint64(place)
+        wide &= ~bits
+        if kind == LETTER:
+            letters |= bits
+        elif kind == DIGIT:
+            digits |= bits
+        elif kind == WHITESPACE:
+            whitespace |= bits
+            last_bytes |= _ONE << np.uint64(place + length - 1)
+    return size, letters, digits, whitespace, last_bytes
+
+
+@njit(cache=True, nogil=True)
+def _to_first_bytes(
+    data: NDArray[np.uint8], begin: int, starts: np.uint64, last_bytes: np.uint64
+) -> np.uint64:
+    """Move starts at last bytes of wide whitespace (2 or 3 bytes long) to the first bytes."""
+    wrong = starts & last_bytes
+    starts &= ~last_bytes
+    while wrong != _ZERO:
+        place = trailing_zeros(wrong)
+        wrong &= wrong - _ONE
+        back = 1 if data[begin + place - 1] >= 0xC0 else 2
+        starts |= _ONE << np.uint64(place - back)
+    return starts
+
+
+@njit(cache=True, nogil=True)
+def _contraction_bytes(data: NDArray[np.uint8], at: int, end: int) -> int:
+    """Return the length of the contraction at the apostrophe `at`, 0 where there is none."""
+    if at + 1 >= end:
+        return 0
+    first = data[at + 1]
+    if first == ord("s") or first == ord("t") or first == ord("d") or first == ord("m"):
+        return 2
+    if at + 2 >= end:
+        return 0
+    second = data[at + 2]
+    if first == ord("l") and second == ord("l"):
+        return 3
+    if (first == ord("v") or first == ord("r")) and second == ord("e"):
+        return 3
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def _patch_contractions(
+    data: NDArray[np.uint8],
+    begin: int,
+    end: int,
+    starts: np.uint64,
+    apostrophes: np.uint64,
+    size: int,
+) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """Apply the third patch to a block; return (starts, and for the next block: clear, set)."""
+    clear = add = _ZERO
+    candidates = starts & apostrophes
+    while candidates != _ZERO:
+        place = trailing_zeros(candidates)
+        candidates &= candidates - _ONE
+        length = _contraction_bytes(data, begin + place, end)
+        if length == 0:
+            continue
+        if place + 1 < size:
+            starts &= ~(_ONE << np.uint64(place + 1))
+        else:
+            clear |= _ONE
+        after = place + length
+        if begin + after < end:
+            if after < size:
+                starts |= _ONE << np.uint64(after)
+            else:
+                add |= _ONE << np.uint64(after - size)
+    return starts, clear, add
+
+
+@njit(cache=True, nogil=True)
+def mark_segment(
+    data: NDArray[np.uint8],
+    begin: int,
+    end: int,
+    classes: NDArray[np.uint8],
+    starts_out: NDArray[np.uint32],
+    count: int,
+) -> int:
+    """Write the starts of the pretokens of a segment, data[begin:end], after `count` others.
+
+    `data` has `BLOCK_BYTES` readable bytes after `end`, and `starts_out` room for every byte.
+    Returns the new count.
+    """
+    letter_before = digit_before = white_before = space_before = _ZERO
+    clear, add = _ZERO, _ONE  # the first patch: a segment's first character is a start
+    while begin < end:
+        letters, digits, whitespace, spaces, apostrophes, wide = classify_block(data, begin)
+        size = min(end - begin, BLOCK_BYTES)
+        last_bytes = _ZERO
+        if wide != _ZERO:
+            size, more_letters, more_digits, more_white, last_bytes = _classify_wide(
+                data, begin, end, size, wide, classes
+            )
+            letters |= more_letters
+            digits |= more_digits
+            whitespace |= more_white
+        last = np.uint64(size - 1)
+        white_after = np.uint64(_is_whitespace(data, begin + size, end, classes))
+        valid = _ALL >> (np.uint64(BLOCK_BYTES - 1) - last)
+        lp = (letters << _ONE) | letter_before
+        dp = (digits << _ONE) | digit_before
+        wp = (whitespace << _ONE) | white_before
+        sp = (spaces << _ONE) | space_before
+        wn = ((whitespace & (valid >> _ONE << _ONE)) >> _ONE) | (white_after << last)
+        last_white = whitespace & ~wn
+        if last_bytes != _ZERO:
+            last_white = _to_first_bytes(data, begin, last_white & valid, last_bytes)
+        starts = (whitespace & ~wp) | last_white | (~whitespace & wp & ~sp)
+        starts |= ~whitespace & ~wp & ((letters ^ lp) | (digits ^ dp))
+        starts = ((starts & ~clear) | add) & valid
+        starts, clear, add = _patch_contractions(data, begin, end, starts, apostrophes, size)
+        while starts != _ZERO:
+            starts_out[count] = begin + trailing_zeros(starts)
+            count += 1
+            starts &= starts - _ONE
+        letter_before = (letters >> last) & _ONE
+        digit_before = (digits >> last) & _ONE
+        white_before = (whitespace >> last) & _ONE
+        space_before = (spaces >> last) & _ONE
+        begin += size
+    return count
+
+
+@njit(cache=True, nogil=True)
+def find_special(
+    data: NDArray[np.uint8],
+    begin: int,
+    end: int,
+    specials: SpecialArrays,
+) -> tuple[int, int]:
+    """Return (place, index) of the first special token in data[begin:end]; (end, -1): none.
+
+    Where several start at one place, the one listed first wins: list the longest first.
+    """
+    while begin < end:
+        candidates = _ZERO
+        for i in range(len(specials.first_bytes)):
+            candidates |= equal_mask(data, begin, specials.first_bytes[i])
+        while candidates != _ZERO:
+            at = begin + trailing_zeros(candidates)
+            candidates &= candidates - _ONE
+            for special in range(len(specials.offsets) - 1):
+                start, stop = specials.offsets[special], specials.offsets[special + 1]
+                if at + stop - start > end:
+                    continue
+                i = start
+                while i < stop and data[at + i - start] == specials.data[i]:
+                    i += 1
+                if i == stop:
+                    return at, special
+        begin += BLOCK_BYTES
+    return end, -1
+
+
+@njit(cache=True, nogil=True)
+def mark_window(
+    data: NDArray[np.uint8],
+    length: int,
+    classes: NDArray[np.uint8],
+    specials: SpecialArrays,
+    starts_out: NDArray[np.uint32],
+) -> int:
+    """Write the starts of all pretokens and special tokens of data[:length]; return their number.
+
+    Starts of special tokens carry `SPECIAL_FLAG`. One more entry, `length`, ends the last one.
+    """
+    count = 0
+    begin = 0
+    while begin < length:
+        end, special = find_special(data, begin, length, specials)
+        count = mark_segment(data, begin, end, classes, starts_out, count)
+        begin = end
+        if special >= 0:
+            starts_out[count] = np.uint32(end) | SPECIAL_FLAG
+            count += 1
+            begin += specials.offsets[special + 1] - specials.offsets[special]
+    starts_out[count] = length
+    return count

@@ -1,0 +1,82 @@
+"""Own the keys of pretokens: up to 15 bytes in two words; longer ones by a hash of their bytes."""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tokenizer.kernels.intrinsics import load_word
+
+# Numba runs this, with its own types for scalars.
+# mypy: disable-error-code="arg-type, no-any-return, return-value"
+
+MAX_KEY_BYTES = 15
+"""The sixteenth byte of a key is the length, so no key of a pretoken is zero."""
+
+_LENGTH_SHIFT = np.uint64(56)
+# Multipliers: 2**64 over the golden ratio (Knuth, vol. 3, section 6.4) and the first constant of
+# Stafford's "Mix13" (as in SplitMix64); any odd numbers with mixed bits do.
+_MULTIPLIER_1 = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLIER_2 = np.uint64(0xBF58476D1CE4E5B9)
+_HALF = np.uint64(32)
+
+
+# By length: which bits of the first and of the second word belong to the pretoken. Looked up,
+# because branches on the length are not predictable.
+_LOW_BITS = np.array([2 ** (8 * min(n, 8)) - 1 for n in range(16)], np.uint64)
+_HIGH_BITS = np.array([2 ** (8 * max(n - 8, 0)) - 1 for n in range(16)], np.uint64)
+
+
+@njit(cache=True, nogil=True)
+def short_key(data: NDArray[np.uint8], at: int, length: int) -> tuple[np.uint64, np.uint64]:
+    """Return the key of the pretoken of `length` (1 to 15) bytes at `at`; reads 16 bytes."""
+    low = load_word(data, at) & _LOW_BITS[length]
+    high = load_word(data, at + 8) & _HIGH_BITS[length]
+    return low, high | (np.uint64(length) << _LENGTH_SHIFT)
+
+
+@njit(cache=True, nogil=True)
+def short_key_within(data: NDArray[np.uint8], at: int, length: int) -> tuple[np.uint64, np.uint64]:
+    """Return the same key, reading nothing but the pretoken: for arrays without padding."""
+    if at + 16 <= len(data):
+        return short_key(data, at, length)
+    low, high = np.uint64(0), np.uint64(length) << _LENGTH_SHIFT
+    for i in range(length):
+        bits = np.uint64(data[at + i]) << np.uint64(8 * (i & 7))
+        if i < 8:
+            low |= bits
+        else:
+            high |= bits
+    return low, high
+
+
+@njit(cache=True, nogil=True)
+def mix(low: np.uint64, high: np.uint64) -> np.uint64:
+    """Return a hash of two words whose low bits depend on all bits of both."""
+    mixed = (low * _MULTIPLIER_1) ^ (high * _MULTIPLIER_2)
+    mixed ^= mixed >> _HALF
+    mixed *= _MULTIPLIER_1
+    return mixed ^ (mixed >> _HALF)
+
+
+@njit(cache=True, nogil=True)
+def long_hash(data: NDArray[np.uint8], at: int, length: int) -> np.uint64:
+    """Return a hash of `length` bytes; never zero."""
+    hashed = np.uint64(length)
+    words = length // 8
+    for i in range(words):
+        hashed = mix(hashed, load_word(data, at + 8 * i))
+    tail = np.uint64(0)
+    for i in range(8 * words, length):
+        tail = (tail << np.uint64(8)) | np.uint64(data[at + i])
+    return mix(hashed, tail) | np.uint64(1)
+
+
+@njit(cache=True, nogil=True)
+def equal_bytes(
+    first: NDArray[np.uint8], at: int, second: NDArray[np.uint8], place: int, length: int
+) -> bool:
+    """Tell whether `length` bytes are equal."""
+    for i in range(length):  # noqa: SIM110 (Numba compiles no generator)
+        if first[at + i] != second[place + i]:
+            return False
+    return True
