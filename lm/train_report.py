@@ -5,6 +5,7 @@ import sys
 
 import torch
 
+from lm.accounting import training_flops_per_token
 from lm.metrics_log import Metrics
 from lm.training_run import TrainingRun
 
@@ -50,8 +51,12 @@ def valid_metrics(run: TrainingRun, num_tokens: int) -> Metrics:
 def perf_metrics(run: TrainingRun) -> Metrics:
     """Return what the steps since the last report cost on this machine."""
     watch = run.stopwatch
+    tokens_per_second = watch.num_steps * tokens_per_step(run) / watch.seconds
+    flops_per_second = tokens_per_second * training_flops_per_token(run.model_config)
     return {
-        "perf/tokens_per_second": watch.num_steps * tokens_per_step(run) / watch.seconds,
+        "perf/tokens_per_second": tokens_per_second,
+        "perf/model_flops_per_second": flops_per_second,
+        "perf/mfu": flops_per_second / (run.peak_flops * run.processes.world_size),
         "perf/seconds_per_step": watch.seconds / watch.num_steps,
         "perf/data_wait_share": watch.waited_s / watch.seconds,
         "perf/peak_memory_bytes": peak_memory_bytes(run.device),

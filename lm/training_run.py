@@ -1,7 +1,7 @@
 """The live objects of a training run, and how they become a checkpoint and come back."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ from lm.probe import Plan
 from lm.resume import config_facts
 from lm.train_state import TrainState, state_from_json, state_to_json
 
+ANCHOR_INTERVAL = 512
+"""Four windows of `lm/spikes.py`. At fixed steps, unlike the checkpoints by the clock, so that a
+resumed run rolls back alike."""
+
 
 @dataclass(kw_only=True)
 class TrainingRun:
@@ -48,7 +52,11 @@ class TrainingRun:
     clock: Clock
     config_facts: Mapping[str, Any]
     """What a checkpoint must agree with (`lm/resume.py`)."""
-    update_guard: AbstractContextManager[object]
+    peak_flops: float = 0.0
+    """FLOP/s of a large matrix product in one process; 0: not measured."""
+    anchor_interval: int = ANCHOR_INTERVAL
+    """Steps between the checkpoints to which spikes lead back."""
+    update_guard: AbstractContextManager[object] = field(default_factory=nullcontext)
     """Entered around each update; may hold back a signal until the run is whole again."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     state: TrainState = field(default_factory=TrainState)
@@ -92,7 +100,6 @@ def build_run(
     plan: Plan,
     splits: Splits,
     processes: Processes,
-    update_guard: AbstractContextManager[object],
 ) -> TrainingRun:
     """Build a run at step 0. The weights are drawn on the CPU, the same for every device."""
     generator = torch.Generator().manual_seed(train_config.seed)
@@ -119,7 +126,6 @@ def build_run(
         optimizer=build_optimizer(model, train_config, fast=plan.fast),
         clock=Clock(60.0 * train_config.max_minutes),
         config_facts=config_facts(model_config, train_config, splits.train, splits.valid),
-        update_guard=update_guard,
     )
 
 

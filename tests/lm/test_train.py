@@ -141,6 +141,7 @@ def test_training_learns_and_reports(tmp_path: Path, shards: ShardPaths) -> None
     assert len(seen) == len(metrics) + len(timings)
     assert timings[-1]["perf/tokens_per_second"] > 0
     assert 0 <= timings[-1]["perf/data_wait_share"] <= 1
+    assert 0 < timings[-1]["perf/mfu"] < 1
     assert np.array(first_batch).shape == (8, 17)
     assert load_model(tmp_path).config == TINY
     assert result.environment["micro_batch_size"] == 8
