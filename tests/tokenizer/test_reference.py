@@ -1,10 +1,16 @@
 """The slow BPE: the examples that one can follow by hand, and the two rules for ties."""
 
+import gzip
+import json
+from pathlib import Path
+
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import byte_strings, special_token_lists
+from tests.strategies import byte_strings, special_token_lists, texts
+from tokenizer.byte_level import characters_to_bytes
 from tokenizer.reference import (
     count_pretokens,
     decode,
@@ -12,6 +18,23 @@ from tokenizer.reference import (
     train_bpe,
     train_merges,
 )
+
+
+def hugging_face_merges(documents: list[str], num_merges: int) -> list[tuple[bytes, bytes]]:
+    """Train Hugging Face's `BpeTrainer`; the caller cuts documents, since it knows no such thing.
+
+    Its alphabet is numbered by the characters that stand for bytes, whether all 256 are asked for
+    or only those of the text: the order among them, which is all that ties need, is the same.
+    """
+    model = tokenizers.Tokenizer(tokenizers.models.BPE())
+    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=256 + num_merges, initial_alphabet=alphabet, show_progress=False
+    )
+    model.train_from_iterator(documents, trainer)
+    merges = json.loads(model.to_str())["model"]["merges"]
+    return [(characters_to_bytes(left), characters_to_bytes(right)) for left, right in merges]
 
 
 def test_sennrich_example_gives_its_merges() -> None:
@@ -71,3 +94,22 @@ def test_runs_of_one_letter_merge_from_left_to_right(text: bytes) -> None:
     vocab = dict(enumerate([bytes([byte]) for byte in range(256)] + [b"aa"]))
     token_ids = encode(text, vocab, [(b"a", b"a")])
     assert token_ids == [256] * (len(text) // 2) + [97] * (len(text) % 2)
+
+
+@given(texts(assigned=True))
+def test_hugging_face_rule_gives_the_merges_of_its_trainer(text: str) -> None:
+    """With the "huggingface" rule the merges are those of `BpeTrainer`, tie by tie."""
+    counts = count_pretokens(text.encode(), pattern="gpt2")
+    assert train_merges(counts, 60, tie_break="huggingface") == hugging_face_merges([text], 60)
+
+
+@pytest.mark.parametrize(
+    "name", ["tinystories-valid", "openwebtext-valid", "webtext-standin-valid"]
+)
+def test_hugging_face_rule_gives_its_merges_on_real_text(shared_data: Path, name: str) -> None:
+    """Real text in many scripts, with documents cut at the end of text, gives the same merges."""
+    data = gzip.decompress((shared_data / f"{name}.txt.gz").read_bytes())
+    text = data[:30_000].decode(errors="ignore")
+    expected = hugging_face_merges(text.split("<|endoftext|>"), 150)
+    counts = count_pretokens(text.encode(), pattern="gpt2", special_tokens=["<|endoftext|>"])
+    assert train_merges(counts, 150, tie_break="huggingface") == expected

@@ -1,10 +1,12 @@
 """The tokenizer: exact ids, exact bytes back, and clear words about what it cannot take."""
 
+import gzip
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,3 +282,20 @@ def test_merges_are_numbered_in_order() -> None:
     assert [tokenizer.vocab[256 + index] for index in range(len(merged))] == merged
     assert all(later - earlier == 1 for earlier, later in pairwise(tokenizer.vocab))
     assert tokenizer.eot_id == 256 + len(merged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tinystories-train", "tinystories-valid", "openwebtext-train", "openwebtext-valid"),
+        *("webtext-standin-train", "webtext-standin-valid", "tinystories_sample_5M"),
+    ],
+)
+def test_all_real_text_has_the_ids_of_tiktoken(
+    shared_data: Path, gpt2_tokenizer: Tokenizer, gpt2_tiktoken: tiktoken.Encoding, name: str
+) -> None:
+    """Every document of every shared file has tiktoken's ids."""
+    text = gzip.decompress((shared_data / f"{name}.txt.gz").read_bytes()).decode()
+    for document in text.split(END_OF_TEXT):
+        assert gpt2_tokenizer.encode(document) == gpt2_tiktoken.encode(document)

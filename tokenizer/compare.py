@@ -1,0 +1,154 @@
+"""Own what is worth knowing about a tokenizer on a text, and about two tokenizers side by side."""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from tokenizer.encode import encode_file
+from tokenizer.tokenizer import Tokenizer
+
+PILE_BYTES = 825 * 10**9
+"""The Pile's size as CS336 gives it, 825 GB, read as decimal units (Gao et al. 2020, table 1)."""
+
+PILE_BINARY_BYTES = 825 * 2**30
+"""The same size as its authors give it, 825 GiB."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodingMeasure:
+    """Say how a tokenizer did on a text."""
+
+    size_bytes: int
+    """Bytes of the text."""
+
+    num_tokens: int
+    """Tokens of the text, special ones included."""
+
+    seconds: float
+    """From the text on disk to the token ids on disk, reading and writing included."""
+
+    num_threads: int
+    """Threads that encoded."""
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Return the compression; higher is better, NaN for an empty text."""
+        return self.size_bytes / self.num_tokens if self.num_tokens else float("nan")
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Return the throughput on these threads of this machine."""
+        return self.size_bytes / self.seconds
+
+    def seconds_for(self, size_bytes: int) -> float:
+        """Predict the time for another size at this throughput, as for `PILE_BYTES`."""
+        return size_bytes / self.bytes_per_second
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VocabularyOverlap:
+    """Say which tokens two vocabularies share; ids are not compared."""
+
+    num_shared: int
+    """Tokens that both have, the 256 bytes included."""
+
+    only_first: tuple[bytes, ...]
+    """Tokens of the first alone, in the order of its ids."""
+
+    only_second: tuple[bytes, ...]
+    """Tokens of the second alone, in the order of its ids."""
+
+    num_common_merges: int
+    """Merges from the first on that are the same in both."""
+
+    @property
+    def jaccard(self) -> float:
+        """Return shared tokens over all tokens of either."""
+        return self.num_shared / (self.num_shared + len(self.only_first) + len(self.only_second))
+
+
+def measure_encoding(
+    tokenizer: Tokenizer,
+    path: str | Path,
+    *,
+    num_threads: int = 1,
+    scratch: Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> EncodingMeasure:
+    """Encode a text to disk as a pipeline would, measure it, and throw the ids away.
+
+    Args:
+        tokenizer: what encodes.
+        path: a local path or an fsspec URL.
+        num_threads: threads that encode at the same time.
+        scratch: a folder with room for two to four bytes a token; the system's own by default.
+        on_progress: called with (bytes done, bytes in all).
+    """
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        started = time.perf_counter()
+        encoded = encode_file(
+            tokenizer,
+            path,
+            output=Path(folder) / "shard.npy",
+            documents_output=Path(folder) / "documents.npy",
+            num_threads=num_threads,
+            on_progress=on_progress,
+        )
+        seconds = time.perf_counter() - started
+    return EncodingMeasure(
+        size_bytes=encoded.size_bytes,
+        num_tokens=encoded.num_tokens,
+        seconds=seconds,
+        num_threads=num_threads,
+    )
+
+
+def compression_matrix(
+    tokenizers: Mapping[str, Tokenizer],
+    paths: Sequence[str | Path],
+    *,
+    num_threads: int = 1,
+    scratch: Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, list[EncodingMeasure]]:
+    """Measure every tokenizer on every text: a row by tokenizer, a column by text.
+
+    Args:
+        tokenizers: by the names that the rows shall have.
+        paths: local paths or fsspec URLs.
+        num_threads: threads that encode at the same time.
+        scratch: as in `measure_encoding`.
+        on_progress: called with (cells done, cells in all).
+    """
+    matrix: dict[str, list[EncodingMeasure]] = {name: [] for name in tokenizers}
+    cells = [(name, path) for name in tokenizers for path in paths]
+    for done, (name, path) in enumerate(cells, start=1):
+        measure = measure_encoding(tokenizers[name], path, num_threads=num_threads, scratch=scratch)
+        matrix[name].append(measure)
+        if on_progress is not None:
+            on_progress(done, len(cells))
+    return matrix
+
+
+def compare_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyOverlap:
+    """Compare which tokens and merges two tokenizers have."""
+    both_merges = zip(first.merges, second.merges, strict=False)
+    first_tokens, second_tokens = set(first.vocab.values()), set(second.vocab.values())
+    return VocabularyOverlap(
+        num_shared=len(first_tokens & second_tokens),
+        only_first=tuple(token for token in first.vocab.values() if token not in second_tokens),
+        only_second=tuple(token for token in second.vocab.values() if token not in first_tokens),
+        num_common_merges=len(list(takewhile(lambda pair: pair[0] == pair[1], both_merges))),
+    )
+
+
+def longest_tokens(tokenizer: Tokenizer) -> list[tuple[int, bytes]]:
+    """Return (id, bytes) of the longest tokens that are not special, with all ties, by id."""
+    special = set(tokenizer.special_token_ids.values())
+    tokens = [(token_id, token) for token_id, token in sorted(tokenizer.vocab.items())]
+    tokens = [(token_id, token) for token_id, token in tokens if token_id not in special]
+    longest = max(len(token) for _, token in tokens)
+    return [(token_id, token) for token_id, token in tokens if len(token) == longest]
