@@ -184,7 +184,11 @@ def open_run(
 def summarize(log: StageLog, context: RunContext, tracked: TrackedRun) -> dict[str, Any]:
     """Say how the run ended, from the records of its artifacts; MLflow gets the same facts."""
     store = store_of(context)
-    summary: dict[str, Any] = {"stages": log.stages, "mlflow_run_id": tracked.run_id}
+    summary: dict[str, Any] = {
+        "store": store.url,
+        "stages": log.stages,
+        "mlflow_run_id": tracked.run_id,
+    }
     for stage in log.stages:
         name = f"artifact.{stage['stage']}.{stage['label']}".rstrip(".")
         tracked.set_tags({name: stage["uri"], f"{name}.fingerprint": stage["fingerprint"]})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from flows.config import PipelineConfig, nearest
+from flows.config import PipelineConfig, RunConfig, nearest
 from lm.config import EvaluateConfig, GenerateConfig, ModelConfig, TrainConfig
 from tasks.corpora import OPENWEBTEXT_CORPUS, STDLIB, TINYSTORIES_CORPUS
 from tokenizer.config import TokenizerConfig
@@ -27,6 +27,8 @@ def smoke() -> PipelineConfig:
         ),
         evaluate=EvaluateConfig(batch_size=64),
         generate=GenerateConfig(prompts=("def ", "The "), max_new_tokens=96),
+        # Compiling takes longer than these few steps.
+        run=RunConfig(compile="off"),
     )
 
 

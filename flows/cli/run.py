@@ -53,7 +53,7 @@ def show_summary(summary: dict[str, Any]) -> None:
     for stage in summary["stages"]:
         name = f"{stage['stage']} {stage['label']}".strip()
         ending = "[cyan]cached[/cyan]" if stage["cached"] else "[green]built[/green]"
-        table.add_row(name, f"{stage['seconds']:.2f}", ending, escape(stage["uri"]))
+        table.add_row(name, f"{stage['seconds']:.2f}", ending, _place(stage))
     rich.print(table)
     seconds = sum(stage["seconds"] for stage in summary["stages"])
     built = sum(not stage["cached"] for stage in summary["stages"])
@@ -66,3 +66,7 @@ def show_summary(summary: dict[str, Any]) -> None:
             f"{evaluation['bigram_entropy']:.4f} nats of the training tokens"
         )
     rich.print("[dim]owt ui[/dim] shows the runs; [dim]owt artifacts ls[/dim] the artifacts")
+
+
+def _place(stage: dict[str, Any]) -> str:
+    return f"{stage['stage']}/{stage['fingerprint'][:16]}"
