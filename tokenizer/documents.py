@@ -77,9 +77,7 @@ def corpus_statistics(
             yield window
 
     for piece, is_end in _iter_pieces(counted_windows(), separator):
-        hasher.update(piece)
-        if is_end:
-            hasher.finish_document()
+        hasher.update(piece, is_end=is_end)
     utf8.finish()
     hashes = hasher.sorted_hashes()
     if not len(hashes):
@@ -226,10 +224,10 @@ class _DocumentHasher:
 
     def __init__(self) -> None:
         self._digests = bytearray()
-        self._hash: Any = None
+        self._hash: hashlib.blake2b | None = None
         self._line_ends = b""
 
-    def update(self, piece: bytes) -> None:
+    def update(self, piece: bytes, *, is_end: bool) -> None:
         if self._hash is None:
             piece = piece.lstrip(_LINE_ENDS)
             if not piece:
@@ -239,13 +237,12 @@ class _DocumentHasher:
         if text:
             self._hash.update(self._line_ends + text if self._line_ends else text)
             self._line_ends = b""
-        self._line_ends += piece[len(text) :]
-
-    def finish_document(self) -> None:
-        if self._hash is not None:
+        if is_end:
             self._digests += self._hash.digest()
-        self._hash = None
-        self._line_ends = b""
+            self._hash = None
+            self._line_ends = b""
+        else:
+            self._line_ends += piece[len(text) :]
 
     def sorted_hashes(self) -> NDArray[np.uint64]:
         return np.sort(np.frombuffer(bytes(self._digests), dtype="<u8").astype(np.uint64))
