@@ -28,6 +28,9 @@ BLOCK_BYTES = 16 * 2**20
 
 # What link() answers where it cannot: another device, or a filesystem without hard links.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+# What object stores answer to a conditional PUT that comes second, or at the same moment.
+_TAKEN = {409, 412}
+
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _memory_lock = threading.Lock()  # MemoryFileSystem looks and then writes; not atomic by itself
@@ -141,7 +144,19 @@ def _create(fs: Any, path: str, data: bytes) -> None:
         with _memory_lock:
             fs.pipe_file(path, data, mode="create")
     else:
-        fs.pipe_file(path, data, mode="create")  # a conditional PUT on object stores
+        _create_remote(fs, path, data)
+
+
+def _create_remote(fs: Any, path: str, data: bytes) -> None:
+    try:
+        fs.pipe_file(path, data, mode="create")  # a conditional PUT
+    except OSError as error:
+        # s3fs knows "it exists" in Amazon's words only; other servers' 412 comes as EINVAL.
+        answer = getattr(error.__cause__, "response", None) or {}
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if status in _TAKEN:
+            raise FileExistsError(errno.EEXIST, "exists already", path) from error
+        raise
 
 
 def _create_local(path: Path, data: bytes) -> None:

@@ -128,9 +128,12 @@ def s3_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, A
     """Run a SeaweedFS server on free ports of this machine and give fsspec's options for it."""
     folder = tmp_path_factory.mktemp("weed")
     ports = [_free_port() for _ in range(4)]
-    command = _weed_command(folder, ports)
+    # The shell ends the server when its input closes: after the tests, or if they are killed.
+    command = ["sh", "-c", '"$@" & read _; kill -9 $!', "sh", *_weed_command(folder, ports)]
     with (folder / "weed.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+        server = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder
+        )
     endpoint = f"http://127.0.0.1:{ports[3]}"
     try:
         _wait_until_it_answers(endpoint, server, folder / "weed.log")
@@ -143,8 +146,7 @@ def s3_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, A
         open_store("s3://tests", options=options).fs.mkdir("tests")
         yield options
     finally:
-        server.kill()  # asked politely, it takes 10 s; nothing of it is kept
-        server.wait()
+        server.communicate()
 
 
 def _weed_command(folder: Path, ports: list[int]) -> list[str]:
