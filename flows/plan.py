@@ -14,7 +14,7 @@ from tasks.download import corpus_identity
 from tasks.encode_shards import shards_identity
 from tasks.evaluate import evaluation_identity
 from tasks.generate import samples_identity
-from tasks.identity import Identity
+from tasks.identity import PLACE_DIGITS, Identity
 from tasks.sources import known_content, source_of
 from tasks.tracking import flatten
 from tasks.train_lm import model_identity
@@ -33,7 +33,8 @@ class PlannedStage:
     status: str
     """HIT, MISS, STALE, LOCKED or UNKNOWN."""
     reason: str
-    place: str
+    fingerprint: str
+    """First 16 hex digits, the artifact's folder; "" while unknown."""
     prediction: Prediction
 
 
@@ -47,10 +48,11 @@ def plan_stages(config: PipelineConfig, store: Store, root: Path) -> Iterator[Pl
     identities = pipeline_identities(config, store, root)
     for stage, label in names:
         identity = identities.get(f"{stage} {label}".strip())
-        status, reason, place = UNKNOWN, "the corpus must be fetched first", ""
+        status, reason, short = UNKNOWN, "the corpus must be fetched first", ""
         if identity is not None:
             found = check(store, stage, identity.fingerprint)
-            status, reason, place = found.status.upper(), found.reason, identity.place
+            status, reason = found.status.upper(), found.reason
+            short = identity.fingerprint[:PLACE_DIGITS]
             if found.status == "miss":
                 reason = explain_miss(identity, [item for item in records if item.stage == stage])
         prediction = predict(stage, label, config, records) if status != "HIT" else Prediction()
@@ -59,7 +61,7 @@ def plan_stages(config: PipelineConfig, store: Store, root: Path) -> Iterator[Pl
             label=label,
             status=status,
             reason=reason,
-            place=place,
+            fingerprint=short,
             prediction=prediction,
         )
 

@@ -1,7 +1,10 @@
 """`owt plan`: what `owt run` would do with the same arguments."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
 import rich
 from rich.box import SIMPLE_HEAD
@@ -11,11 +14,14 @@ from rich.table import Column, Table
 from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of
 from flows.config import resolve_config
 from flows.presets import find_preset
-from flows.selection import select_stages
+from flows.selection import Selection, select_stages
 from flows.settings import data_root, prepare_environment
 from tasks.progress import format_bytes
 
-PREDICTED = ("seconds", "memory", "disk", "FLOPs")
+if TYPE_CHECKING:
+    from flows.plan import PlannedStage
+
+COSTS = ("seconds", "memory", "disk", "FLOPs")
 COLORS = {"HIT": "cyan", "MISS": "green", "STALE": "red", "LOCKED": "yellow", "UNKNOWN": "yellow"}
 
 
@@ -39,30 +45,41 @@ def plan(
     rich.print_json(json.dumps(dataclasses.asdict(resolved)))
     store = open_store(resolved.run.store or str(root / "artifacts"))
     table = Table(
-        Column("stage", no_wrap=True),
-        Column("", no_wrap=True),
-        *(Column(name, justify="right", no_wrap=True) for name in PREDICTED),
-        "artifact, or why there is none",
+        *(Column(name, no_wrap=True) for name in ("stage", "", "fingerprint")),
+        *(Column(name, justify="right", no_wrap=True) for name in COSTS),
         title=f"Store: {escape(store.url)}",
         title_justify="left",
         box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
+    reasons = []
     for row in plan_stages(resolved, store, root):
         if row.stage not in selection.wanted:
             continue
-        status, reason = row.status, row.reason
-        if row.stage in selection.force:
-            status, reason = "MISS", "forced"
-        elif row.stage in selection.required and status != "HIT":
-            reason = f"this run will stop here: {reason}"
-        found = row.prediction
-        table.add_row(
-            f"{row.stage} {row.label}".strip(),
-            f"[{COLORS[status]}]{status}[/]",
-            f"{found.seconds:.0f}" if found.seconds is not None else "",
-            format_bytes(found.memory_bytes) if found.memory_bytes else "",
-            format_bytes(found.disk_bytes) if found.disk_bytes else "",
-            f"{found.flops:.3g}" if found.flops else "",
-            escape(row.place if status == "HIT" else reason),
-        )
+        name = f"{row.stage} {row.label}".strip()
+        status, reason = _outcome(row, selection)
+        if status != "HIT":
+            reasons.append(f"{name}: {reason}")
+        table.add_row(name, f"[{COLORS[status]}]{status}[/]", row.fingerprint, *_costs(row))
     rich.print(table)
+    for line in reasons:
+        rich.print(escape(line))
+
+
+def _outcome(row: PlannedStage, selection: Selection) -> tuple[str, str]:
+    """Say what a run with this selection makes of a planned stage."""
+    if row.stage in selection.force:
+        return "MISS", "forced"
+    if row.stage in selection.required and row.status != "HIT":
+        return row.status, f"{row.reason}; this run would stop here"
+    return row.status, row.reason
+
+
+def _costs(row: PlannedStage) -> tuple[str, str, str, str]:
+    found = row.prediction
+    return (
+        f"{found.seconds:.0f}" if found.seconds is not None else "",
+        format_bytes(found.memory_bytes) if found.memory_bytes else "",
+        format_bytes(found.disk_bytes) if found.disk_bytes else "",
+        f"{found.flops:.1e}" if found.flops else "",
+    )

@@ -46,10 +46,18 @@ def run(
 def show_summary(summary: dict[str, Any]) -> None:
     """Print what the run gave: a sample, the stages, the loss, and where to look next."""
     if samples := summary.get("samples"):
-        rich.print(
-            f"\n[bold]A sample of what the model writes[/bold]\n\n{escape(samples.strip())}\n"
-        )
-    table = Table("stage", "seconds", "", "artifact", title="Stages", title_justify="left")
+        rich.print("\n[bold]A sample of what the model writes[/bold]\n")
+        rich.print(f"{escape(samples.strip())}\n")
+    table = Table(
+        Column("stage", no_wrap=True),
+        Column("seconds", justify="right"),
+        "",
+        Column("artifact", no_wrap=True),
+        title=f"Store: {escape(summary['store'])}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for stage in summary["stages"]:
         name = f"{stage['stage']} {stage['label']}".strip()
         ending = "[cyan]cached[/cyan]" if stage["cached"] else "[green]built[/green]"
