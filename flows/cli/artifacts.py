@@ -6,10 +6,10 @@ from typing import Annotated
 import rich
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from artifacts.record import Record
 from artifacts.store import Store, list_records, open_store, resolve
+from flows.cli.tables import plain_table, print_table
 from flows.settings import data_root
 from tasks.progress import format_bytes
 
@@ -28,18 +28,20 @@ def ls(
     stage: Annotated[str, typer.Argument(help="Only this stage.")] = "", store: StoreUrl = ""
 ) -> None:
     """List the artifacts, newest first."""
-    table = Table("artifact", "labels", "size", "files", "seconds", "made at")
-    for record in list_records(_open(store), stage or None):
+    opened = _open(store)
+    left, right = ("artifact", "labels", "made at"), ("files", "size", "seconds")
+    table = plain_table(f"Store: {opened.url}", left, right)
+    for record in list_records(opened, stage or None):
         size_bytes = sum(entry.size_bytes for entry in record.files)
         table.add_row(
             _place(record),
             escape(" ".join(record.labels.values())),
-            format_bytes(size_bytes),
+            record.started_at[:16].replace("T", " "),
             str(len(record.files)),
+            format_bytes(size_bytes),
             f"{record.seconds:.1f}",
-            record.started_at,
         )
-    rich.print(table)
+    print_table(table)
 
 
 @app.command("show")

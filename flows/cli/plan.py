@@ -7,11 +7,10 @@ import json
 from typing import TYPE_CHECKING
 
 import rich
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Column, Table
 
 from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of
+from flows.cli.tables import plain_table, print_table
 from flows.config import resolve_config
 from flows.presets import find_preset
 from flows.selection import Selection, select_stages
@@ -44,14 +43,7 @@ def plan(
 
     rich.print_json(json.dumps(dataclasses.asdict(resolved)))
     store = open_store(resolved.run.store or str(root / "artifacts"))
-    table = Table(
-        *(Column(name, no_wrap=True) for name in ("stage", "", "fingerprint")),
-        *(Column(name, justify="right", no_wrap=True) for name in COSTS),
-        title=f"Store: {escape(store.url)}",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    table = plain_table(f"Store: {store.url}", ("stage", "", "fingerprint"), COSTS)
     reasons = []
     for row in plan_stages(resolved, store, root):
         if row.stage not in selection.wanted:
@@ -61,7 +53,7 @@ def plan(
         if status != "HIT":
             reasons.append(f"{name}: {reason}")
         table.add_row(name, f"[{COLORS[status]}]{status}[/]", row.fingerprint, *_costs(row))
-    rich.print(table)
+    print_table(table)
     for line in reasons:
         rich.print(escape(line))
 

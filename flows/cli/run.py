@@ -4,9 +4,9 @@ from typing import Any
 
 import rich
 from rich.markup import escape
-from rich.table import Table
 
 from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of
+from flows.cli.tables import plain_table, print_table
 from flows.config import resolve_config
 from flows.presets import find_preset
 from flows.selection import select_stages
@@ -48,21 +48,12 @@ def show_summary(summary: dict[str, Any]) -> None:
     if samples := summary.get("samples"):
         rich.print("\n[bold]A sample of what the model writes[/bold]\n")
         rich.print(f"{escape(samples.strip())}\n")
-    table = Table(
-        Column("stage", no_wrap=True),
-        Column("seconds", justify="right"),
-        "",
-        Column("artifact", no_wrap=True),
-        title=f"Store: {escape(summary['store'])}",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    table = plain_table(f"Store: {summary['store']}", ("stage", "", "artifact"), ("seconds",))
     for stage in summary["stages"]:
         name = f"{stage['stage']} {stage['label']}".strip()
         ending = "[cyan]cached[/cyan]" if stage["cached"] else "[green]built[/green]"
-        table.add_row(name, f"{stage['seconds']:.2f}", ending, _place(stage))
-    rich.print(table)
+        table.add_row(name, ending, _place(stage), f"{stage['seconds']:.2f}")
+    print_table(table)
     seconds = sum(stage["seconds"] for stage in summary["stages"])
     built = sum(not stage["cached"] for stage in summary["stages"])
     rich.print(f"{built} of {len(summary['stages'])} stages built, {seconds:.1f} s in stages")
