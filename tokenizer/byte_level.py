@@ -10,12 +10,10 @@ _HIDDEN = tuple(byte for byte in range(256) if byte not in _VISIBLE)
 BYTE_ORDER: tuple[int, ...] = _VISIBLE + _HIDDEN
 """The 256 bytes ordered by their characters: GPT-2's token ids, and Hugging Face's alphabet."""
 
-_FROM_BYTE = {byte: chr(byte) for byte in _VISIBLE} | {
+_CHARACTER_OF = {byte: chr(byte) for byte in _VISIBLE} | {
     byte: chr(0x100 + index) for index, byte in enumerate(_HIDDEN)
 }
-_TO_BYTE = str.maketrans({character: chr(byte) for byte, character in _FROM_BYTE.items()})
-_TO_CHARACTER = str.maketrans({chr(byte): character for byte, character in _FROM_BYTE.items()})
-_CHARACTERS = frozenset(_FROM_BYTE.values())
+_BYTE_OF = {character: byte for byte, character in _CHARACTER_OF.items()}
 
 
 def bytes_to_characters(data: bytes) -> str:
@@ -24,15 +22,15 @@ def bytes_to_characters(data: bytes) -> str:
     >>> bytes_to_characters(b" the")
     'Ġthe'
     """
-    return data.decode("latin-1").translate(_TO_CHARACTER)
+    return "".join(map(_CHARACTER_OF.__getitem__, data))
 
 
 def characters_to_bytes(text: str) -> bytes:
     """Read what `bytes_to_characters` wrote; `ValueError` names a character it never writes."""
-    if not _CHARACTERS.issuperset(text):
-        unknown = next(character for character in text if character not in _CHARACTERS)
+    try:
+        return bytes(map(_BYTE_OF.__getitem__, text))
+    except KeyError as error:
         raise ValueError(
-            f"{text!r} holds {unknown!r}, which stands for no byte in GPT-2's files; "
+            f"{text!r} holds {error.args[0]!r}, which stands for no byte in GPT-2's files; "
             "the file was not written with GPT-2's byte-to-unicode table"
-        )
-    return text.translate(_TO_BYTE).encode("latin-1")
+        ) from error

@@ -52,6 +52,8 @@ def check_vocab(vocab: Mapping[int, bytes], merges: Sequence[tuple[bytes, bytes]
     if len(ids) < len(vocab):
         twice = next(token for token_id, token in vocab.items() if ids[token] != token_id)
         raise ValueError(f"token {twice!r} has two ids; each token must have one")
+    if b"" in ids:
+        raise ValueError(f"the token with id {ids[b'']} is empty; a token must have a byte or more")
     missing = [byte for byte in range(NUM_BYTES) if bytes([byte]) not in ids]
     if missing:
         raise ValueError(f"byte {missing[0]} has no token; all {NUM_BYTES} bytes must have one")
@@ -59,19 +61,28 @@ def check_vocab(vocab: Mapping[int, bytes], merges: Sequence[tuple[bytes, bytes]
 
 
 def _check_merges(merges: Sequence[tuple[bytes, bytes]], ids: Mapping[bytes, int]) -> None:
-    for number, (left, right) in enumerate(merges):
-        for token in (left, right, left + right):
+    made = {bytes([byte]) for byte in range(NUM_BYTES)}
+    seen: set[tuple[bytes, bytes]] = set()
+    for number, pair in enumerate(merges):
+        merged = pair[0] + pair[1]
+        if pair[0] in made and pair[1] in made and merged in ids and pair not in seen:
+            seen.add(pair)
+            made.add(merged)
+            continue
+        merge = f"merge {number} ({pair[0]!r} and {pair[1]!r})"
+        if pair in seen:
+            raise ValueError(f"{merge} is given twice")
+        for token in (*pair, merged):
             if token not in ids:
                 raise ValueError(
-                    f"merge {number} ({left!r} and {right!r}) refers to token {token!r}, which the "
-                    "vocabulary does not have; the two belong to different tokenizers"
+                    f"{merge} refers to token {token!r}, which the vocabulary does not have; "
+                    "the two belong to different tokenizers"
                 )
-    if len(set(merges)) < len(merges):
-        seen: set[tuple[bytes, bytes]] = set()
-        for number, pair in enumerate(merges):
-            if pair in seen:
-                raise ValueError(f"merge {number} ({pair[0]!r} and {pair[1]!r}) is given twice")
-            seen.add(pair)
+        unmade = pair[0] if pair[0] not in made else pair[1]
+        raise ValueError(
+            f"{merge} joins token {unmade!r}, which no earlier merge makes; merges must be in the "
+            "order in which they were learned"
+        )
 
 
 def check_complete(

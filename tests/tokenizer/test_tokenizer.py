@@ -202,6 +202,13 @@ def test_end_of_text_must_be_a_special_token() -> None:
         (BYTES, [(b"a", b"b")], [], "refers to token b'ab'"),
         (BYTES | {256: b"ab"}, [(b"a", b"b"), (b"ab", b"?!")], [], r"refers to token b'\?!'"),
         (BYTES | {256: b"ab"}, [(b"a", b"b"), (b"a", b"b")], [], "merge 1 .* is given twice"),
+        (
+            BYTES | {256: b"ab", 257: b"abc"},
+            [(b"ab", b"c"), (b"a", b"b")],
+            [],
+            "merge 0 .* joins token b'ab', which no earlier merge makes",
+        ),
+        (BYTES | {256: b""}, [], [], "token with id 256 is empty"),
         (BYTES | {257: b"ab"}, [(b"a", b"b")], [], "must run from 0 to 256"),
         (BYTES | {256: b"a"}, [], [], "b'a' has two ids"),
         ({0: b"a"}, [], [], "byte 0 has no token"),

@@ -154,7 +154,8 @@ def test_gpt2_itself_is_saved_in_every_format(
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
-        ("merges.txt", "h e\n", "", "token b'he' .* is neither a byte, nor made by a merge"),
+        ("merges.txt", "h e\n", "", "joins token b'he', which no earlier merge makes"),
+        ("merges.txt", "Ġ didn\n", "", "token b' didn' .* is neither a byte, nor made by a merge"),
         ("merges.txt", "h e\n", "h e\nQ Q\n", "refers to token b'QQ'"),
         ("vocab.json", '"A": 65', '"A": 66', "both have id 66"),
         ("vocab.json", '"A": 65,', "", "must run from 0 to"),
