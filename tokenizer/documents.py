@@ -107,12 +107,12 @@ def iter_documents(path: str | Path, *, separator: str = END_OF_TEXT) -> Iterato
                 yield document
 
 
-def count_duplicates(train_hashes: NDArray[np.uint64], valid_hashes: NDArray[np.uint64]) -> int:
-    """Count the documents of `valid_hashes` that `train_hashes` has too; both are ascending."""
-    if not len(train_hashes):
+def count_duplicates(hashes: NDArray[np.uint64], other_hashes: NDArray[np.uint64]) -> int:
+    """Count the documents of `hashes` that `other_hashes` has too; both are ascending."""
+    if not len(other_hashes):
         return 0
-    places = np.searchsorted(train_hashes, valid_hashes)
-    found = train_hashes[np.minimum(places, len(train_hashes) - 1)] == valid_hashes
+    places = np.searchsorted(other_hashes, hashes)
+    found = other_hashes[np.minimum(places, len(other_hashes) - 1)] == hashes
     return int(np.count_nonzero(found))
 
 

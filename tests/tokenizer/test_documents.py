@@ -73,8 +73,8 @@ def test_line_ends_round_a_document_do_not_make_it_another(tmp_path: Path) -> No
     second.write_bytes(b"three<|endoftext|>one\ntwo<|endoftext|>one\ntwo\r\n")
     train, valid = corpus_statistics(first), corpus_statistics(second)
     assert (train.num_documents, valid.num_documents) == (2, 3)
-    assert count_duplicates(train.document_hashes, valid.document_hashes) == 3
-    assert count_duplicates(valid.document_hashes, train.document_hashes) == 2
+    assert count_duplicates(valid.document_hashes, train.document_hashes) == 3
+    assert count_duplicates(train.document_hashes, valid.document_hashes) == 2
     assert (count_repeats(train.document_hashes), count_repeats(valid.document_hashes)) == (0, 1)
 
 
