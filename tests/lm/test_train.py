@@ -1,7 +1,10 @@
 """Tests of `lm/train.py` and the files of one subject each that it is made of."""
 
+import _thread
 import json
 import logging
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +111,39 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
             )
         assert list_checkpoints(tmp_path / "parts" / "checkpoints")[-1][0] == stop_at
     train(TINY, config, options=options, output_dir=tmp_path / "parts", **shards)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("delay_s", [0.05, 0.2, 0.5])
+def test_an_interrupt_at_any_moment_loses_nothing(
+    tmp_path: Path, shards: ShardPaths, delay_s: float
+) -> None:
+    """KeyboardInterrupt out of the blue, then resumed: as if it had not happened."""
+    config = replace(BRIEF, max_steps=40, optimizer="muon")
+    train(TINY, config, options=PLAIN, output_dir=tmp_path / "whole", **shards)
+    started = threading.Event()
+
+    def interrupt() -> None:
+        started.wait()
+        time.sleep(delay_s)
+        _thread.interrupt_main()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        train(
+            TINY,
+            config,
+            options=PLAIN,
+            output_dir=tmp_path / "parts",
+            on_first_batch=lambda _: started.set(),
+            **shards,
+        )
+        thread.join()
+        time.sleep(0.1)  # trained faster than the delay: the interrupt comes here
+    except KeyboardInterrupt:
+        thread.join()
+    train(TINY, config, options=PLAIN, output_dir=tmp_path / "parts", **shards)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
