@@ -1,53 +1,35 @@
-"""Own the ranked merging of one pretoken in pure Python, for any pattern and with no compile.
-
-Both functions apply, again and again, the earliest learned merge that fits, at its leftmost place,
-which gives what applying all merges in order gives (`tokenizer.reference.encode`).
-"""
+"""Own the ranked merging of one pretoken in pure Python, for any pattern and with no compile."""
 
 import heapq
+from array import array
 from collections.abc import Mapping
-
-LONG_PRETOKEN = 128
-"""Bytes from which on the heap is faster than scanning all pairs for every merge (measured)."""
 
 
 def merge_pretoken(pretoken: bytes, ranks: Mapping[tuple[bytes, bytes], int]) -> list[bytes]:
-    """Cut a pretoken into tokens; near-linear for a long one.
+    """Cut a pretoken into tokens: always the earliest learned merge next, at its leftmost place.
+
+    This gives what applying all merges in order gives (`tokenizer.reference.encode`), in n log n
+    steps: a heap of candidate pairs over a linked list. Scanning all pairs for each merge instead
+    was twice as fast up to 8 bytes, slower from 16 on, and a hundred times at 256.
 
     >>> merge_pretoken(b"aaab", {(b"a", b"a"): 0, (b"a", b"b"): 1})
     [b'aa', b'ab']
     """
-    if len(pretoken) >= LONG_PRETOKEN:
-        return merge_long_pretoken(pretoken, ranks)
     tokens = [pretoken[index : index + 1] for index in range(len(pretoken))]
-    never = len(ranks)
-    while len(tokens) > 1:
-        rank, place = min(
-            (ranks.get((tokens[index], tokens[index + 1]), never), index)
-            for index in range(len(tokens) - 1)
-        )
-        if rank == never:
-            break
-        tokens[place : place + 2] = [tokens[place] + tokens[place + 1]]
-    return tokens
-
-
-def merge_long_pretoken(pretoken: bytes, ranks: Mapping[tuple[bytes, bytes], int]) -> list[bytes]:
-    """Do the same with a heap of candidate pairs over a linked list: n log n instead of n²."""
-    tokens: list[bytes] = [pretoken[index : index + 1] for index in range(len(pretoken))]
     end = len(tokens)
-    following = list(range(1, end + 1))
-    preceding = list(range(-1, end - 1))
-    # An entry names the place of a pair's left token and the pair's rank. It is stale when the pair
-    # at that place has another rank by now: then that pair has an entry of its own.
+    following = array("q", range(1, end + 1))
+    preceding = array("q", range(-1, end - 1))
+    # An entry is a pair's rank and the place of its left token, as one number: half the memory of
+    # a tuple. It is stale when the pair at that place has another rank by now; that pair then has
+    # an entry of its own.
     heap = [
-        (rank, index)
+        rank * end + index
         for index in range(end - 1)
         if (rank := ranks.get((tokens[index], tokens[index + 1]))) is not None
     ]
     heapq.heapify(heap)
     while heap:
-        rank, place = heapq.heappop(heap)
+        rank, place = divmod(heapq.heappop(heap), end)
         right = following[place]
         if not tokens[place] or right == end or ranks.get((tokens[place], tokens[right])) != rank:
             continue
@@ -61,5 +43,5 @@ def merge_long_pretoken(pretoken: bytes, ranks: Mapping[tuple[bytes, bytes], int
             if right < end:
                 new_rank = ranks.get((tokens[left], tokens[right]))
                 if new_rank is not None:
-                    heapq.heappush(heap, (new_rank, left))
+                    heapq.heappush(heap, new_rank * end + left)
     return [token for token in tokens if token]
