@@ -32,6 +32,7 @@ from tokenizer.kernels.merge_setup import (
     with_pairs_capacity,
 )
 from tokenizer.kernels.merge_state import NUM_MERGES, POOL_SIZE, MergeState
+from tokenizer.kernels.pair_heap import order_word
 from tokenizer.special_tokens import check_special_tokens
 
 logger = logging.getLogger(__name__)
@@ -216,7 +217,9 @@ def _first_state(
         order = np.zeros(NUM_BYTES, dtype=np.uint64)
         order[list(BYTE_ORDER)] = ~np.arange(NUM_BYTES, dtype=np.uint64)
     else:
-        order = np.arange(NUM_BYTES, dtype=np.uint64) << np.uint64(56)
+        every_byte = np.arange(NUM_BYTES, dtype=np.uint8)
+        words = [order_word(every_byte, byte, 1) for byte in range(NUM_BYTES)]
+        order = np.array(words, dtype=np.uint64)
     by_bytes = tie_break == "lexicographic"
     if checkpoint_path is not None and checkpoint_path.exists():
         with np.load(checkpoint_path, allow_pickle=False) as saved:

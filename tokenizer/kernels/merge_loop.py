@@ -5,6 +5,7 @@
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from tokenizer.kernels.intrinsics import prefetch
 from tokenizer.kernels.merge_state import (
@@ -20,8 +21,8 @@ from tokenizer.kernels.merge_state import (
     THRESHOLD,
     MergeState,
 )
-from tokenizer.kernels.pair_heap import peek_best, push_pair
-from tokenizer.kernels.pair_table import add_pair, find_pair
+from tokenizer.kernels.pair_heap import order_word, peek_best, push_pair
+from tokenizer.kernels.pair_table import enter_pair, find_pair, pair_key, pair_place
 
 # What run_merges and build_pairs return.
 DONE, EXHAUSTED, POOL_FULL, PAIRS_FULL, HEAP_FULL, BYTES_FULL = range(6)
@@ -33,20 +34,18 @@ _AHEAD = 16
 
 
 @njit(cache=True, nogil=True)
-def _count_of(state: MergeState, entry: np.uint64) -> np.int64:
-    """Return the count of the pretoken that a pool entry lies in."""
-    low = entry & _LOW
-    if low != _LOW:
-        return np.int64(low)
-    cell = np.int64(entry >> _SHIFT)
-    first, last = np.int64(0), np.int64(len(state.word_counts))
+def _large_count(
+    cell: int, word_offsets: NDArray[np.int64], word_counts: NDArray[np.int64]
+) -> np.int64:
+    """Return the count of the pretoken that a cell lies in, by bisection."""
+    first, last = np.int64(0), np.int64(len(word_counts))
     while last - first > 1:
         middle = (first + last) // 2
-        if state.word_offsets[middle] + middle + 1 <= cell:
+        if word_offsets[middle] + middle + 1 <= cell:
             first = middle
         else:
             last = middle
-    return state.word_counts[first]
+    return word_counts[first]
 
 
 @njit(cache=True, nogil=True)
@@ -59,36 +58,72 @@ def build_pairs(state: MergeState) -> int:
     sizes = state.sizes
     state.table[:] = np.uint64(0)
     sizes[NUM_PAIRS] = sizes[POOL_SIZE] = sizes[HEAP_SIZE] = sizes[THRESHOLD] = 0
-    max_pairs = min(len(state.pair_left), len(state.table) // 4)
-    for write in (False, True):
-        for word in range(len(state.word_counts)):
-            count = state.word_counts[word]
-            packed = min(np.uint64(count), _LOW)
-            cell = state.word_offsets[word] + word + 1
-            left = state.cells[cell]
-            after = cell + state.token_length[left]
-            right = state.cells[after]
-            while right != SEPARATOR:
-                if not write and sizes[NUM_PAIRS] == max_pairs:
-                    return PAIRS_FULL
-                pair = add_pair(state, left, right)
-                if write:
-                    place = state.run_start[pair] + state.run_length[pair]
-                    state.pool[place] = (np.uint64(cell) << _SHIFT) | packed
-                else:
-                    state.pair_count[pair] += count
-                state.run_length[pair] += 1
-                cell, left = after, right
-                after = cell + state.token_length[left]
-                right = state.cells[after]
-        if not write:
-            for pair in range(sizes[NUM_PAIRS]):
-                state.run_start[pair] = sizes[POOL_SIZE]
-                sizes[POOL_SIZE] += state.run_length[pair]
-                state.run_length[pair] = 0
-            if sizes[POOL_SIZE] > len(state.pool):
-                return POOL_FULL
+    if not _count_pairs(state):
+        return PAIRS_FULL
+    for pair in range(sizes[NUM_PAIRS]):
+        state.run_start[pair] = sizes[POOL_SIZE]
+        sizes[POOL_SIZE] += state.run_length[pair]
+        state.run_length[pair] = 0
+    if sizes[POOL_SIZE] > len(state.pool):
+        return POOL_FULL
+    _fill_runs(state)
     return DONE
+
+
+@njit(cache=True, nogil=True)
+def _count_pairs(state: MergeState) -> bool:
+    """Number all pairs, with counts and run lengths; false when there is no room for them."""
+    cells, table, token_length = state.cells, state.table, state.token_length
+    pair_count, run_length = state.pair_count, state.run_length
+    num_pairs = np.int64(0)
+    max_pairs = min(len(state.pair_left), len(table) // 4)
+    for word in range(len(state.word_counts)):
+        count = state.word_counts[word]
+        cell = state.word_offsets[word] + word + 1
+        left = cells[cell]
+        cell += token_length[left]
+        right = cells[cell]
+        while right != SEPARATOR:
+            key = pair_key(left, right)
+            place = pair_place(table, key)
+            if table[place] == np.uint64(0):
+                if num_pairs == max_pairs:
+                    return False
+                table[place] = key
+                table[place + 1] = np.uint64(num_pairs)
+                state.pair_left[num_pairs] = left
+                state.pair_right[num_pairs] = right
+                pair_count[num_pairs] = 0
+                run_length[num_pairs] = 0
+                num_pairs += 1
+            pair = np.int64(table[place + 1])
+            pair_count[pair] += count
+            run_length[pair] += 1
+            left = right
+            cell += token_length[left]
+            right = cells[cell]
+    state.sizes[NUM_PAIRS] = num_pairs
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _fill_runs(state: MergeState) -> None:
+    """Write the positions of all pairs to their runs, in ascending order."""
+    cells, table, token_length = state.cells, state.table, state.token_length
+    pool, run_start, run_length = state.pool, state.run_start, state.run_length
+    for word in range(len(state.word_counts)):
+        packed = min(np.uint64(state.word_counts[word]), _LOW)
+        cell = state.word_offsets[word] + word + 1
+        left = cells[cell]
+        after = cell + token_length[left]
+        right = cells[after]
+        while right != SEPARATOR:
+            pair = find_pair(table, left, right)
+            pool[run_start[pair] + run_length[pair]] = (np.uint64(cell) << _SHIFT) | packed
+            run_length[pair] += 1
+            cell, left = after, right
+            after = cell + token_length[left]
+            right = cells[after]
 
 
 @njit(cache=True, nogil=True)
@@ -99,108 +134,126 @@ def _visit_run(state: MergeState, pair: int, token: int) -> int:
     neighbour the sums. A right neighbour that becomes a `token` itself is taken back, because
     that pair (token, token) is the left neighbour's affair.
     """
-    cells = state.cells
+    cells, pool = state.cells, state.pool
+    weight, met, tokens = state.side_weight, state.side_visits, state.side_tokens
+    visit_entry, visit_left, visit_right = state.visit_entry, state.visit_left, state.visit_right
     left, right = state.pair_left[pair], state.pair_right[pair]
     left_length = state.token_length[left]
     length = left_length + state.token_length[right]
     start = state.run_start[pair]
     stop = start + state.run_length[pair]
-    visits = 0
+    visits = num_left = num_right = np.int64(0)
     replaced = np.int64(0)
-    num_left = num_right = 0
     for i in range(start, stop):
-        prefetch(cells, np.int64(state.pool[min(i + _AHEAD, stop - 1)] >> _SHIFT))
-        entry = state.pool[i]
+        prefetch(cells, np.int64(pool[min(i + _AHEAD, stop - 1)] >> _SHIFT))
+        entry = pool[i]
         cell = np.int64(entry >> _SHIFT)
         if cells[cell] != left or cells[cell + left_length] != right:
             continue
-        count = _count_of(state, entry)
+        count = np.int64(entry & _LOW)
+        if np.uint64(count) == _LOW:
+            count = _large_count(cell, state.word_offsets, state.word_counts)
         before, after = cells[cell - 1], cells[cell + length]
         cells[cell + left_length] = CONSUMED
         cells[cell] = token
         cells[cell + length - 1] = token
         replaced += count
         if before != SEPARATOR:
-            if state.side_visits[0, before] == 0:
-                state.side_tokens[0, num_left] = before
+            if met[0, before] == 0:
+                tokens[0, num_left] = before
                 num_left += 1
-            state.side_visits[0, before] += 1
-            state.side_weight[0, before] += count
+            met[0, before] += 1
+            weight[0, before] += count
             if before == token:
-                state.visit_right[visits - 1] = SEPARATOR
-                state.side_visits[1, left] -= 1
+                visit_right[visits - 1] = SEPARATOR
+                met[1, left] -= 1
         if after != SEPARATOR:
-            if state.side_weight[1, after] == 0:
-                state.side_tokens[1, num_right] = after
+            if weight[1, after] == 0:
+                tokens[1, num_right] = after
                 num_right += 1
-            state.side_visits[1, after] += 1
-            state.side_weight[1, after] += count
-        state.visit_entry[visits] = entry
-        state.visit_left[visits] = before
-        state.visit_right[visits] = after
+            met[1, after] += 1
+            weight[1, after] += count
+        visit_entry[visits] = entry
+        visit_left[visits] = before
+        visit_right[visits] = after
         visits += 1
-    state.merge_left[state.sizes[NUM_MERGES]] = left
-    state.merge_right[state.sizes[NUM_MERGES]] = right
-    state.merge_count[state.sizes[NUM_MERGES]] = replaced
-    state.side_tokens[0, num_left] = SEPARATOR
-    state.side_tokens[1, num_right] = SEPARATOR
+    merge = state.sizes[NUM_MERGES]
+    state.merge_left[merge] = left
+    state.merge_right[merge] = right
+    state.merge_count[merge] = replaced
+    tokens[0, num_left] = SEPARATOR
+    tokens[1, num_right] = SEPARATOR
     return visits
-
-
-@njit(cache=True, nogil=True)
-def _new_run(state: MergeState, left: int, right: int, count: int, length: int) -> int:
-    """Add a pair with its count and room for its run; return where the run starts."""
-    pair = add_pair(state, left, right)
-    start = state.sizes[POOL_SIZE]
-    state.sizes[POOL_SIZE] = start + length
-    state.pair_count[pair] = count
-    state.run_start[pair] = start
-    state.run_length[pair] = length
-    push_pair(state, pair)
-    return start
 
 
 @njit(cache=True, nogil=True)
 def _update_pairs(state: MergeState, left: int, right: int, token: int) -> None:
     """Take the consumed pairs from the counts and add the new ones; leave cursors for the runs."""
-    weight, visits = state.side_weight, state.side_visits
+    weight, met, tokens, table = (
+        state.side_weight,
+        state.side_visits,
+        state.side_tokens,
+        state.table,
+    )
+    pair_count = state.pair_count
+    first_new = state.sizes[NUM_PAIRS]
+    pair = first_new
+    cursor = state.sizes[POOL_SIZE]
     taken_back = weight[0, token]
-    i = 0
-    while state.side_tokens[0, i] != SEPARATOR:
-        before = state.side_tokens[0, i]
-        if before != token:
-            state.pair_count[find_pair(state, before, left)] -= weight[0, before]
-        visits[0, before] = _new_run(state, before, token, weight[0, before], visits[0, before])
-        i += 1
-    i = 0
-    while state.side_tokens[1, i] != SEPARATOR:
-        after = state.side_tokens[1, i]
-        state.pair_count[find_pair(state, right, after)] -= weight[1, after]
-        if visits[1, after] > 0:
-            count = weight[1, after] - (taken_back if after == left else 0)
-            visits[1, after] = _new_run(state, token, after, count, visits[1, after])
-        i += 1
+    for side in range(2):
+        i = 0
+        while tokens[side, i] != SEPARATOR:
+            near = tokens[side, i]
+            i += 1
+            count, length = weight[side, near], met[side, near]
+            if side == 0:
+                new_left, new_right = near, token
+                if near != token:
+                    pair_count[find_pair(table, near, left)] -= count
+            else:
+                new_left, new_right = token, near
+                pair_count[find_pair(table, right, near)] -= count
+                if near == left:
+                    count -= taken_back
+            if length == 0:
+                continue
+            enter_pair(table, new_left, new_right, pair)
+            state.pair_left[pair] = new_left
+            state.pair_right[pair] = new_right
+            pair_count[pair] = count
+            state.run_start[pair] = cursor
+            state.run_length[pair] = length
+            met[side, near] = cursor
+            cursor += length
+            pair += 1
+    state.sizes[NUM_PAIRS] = pair
+    state.sizes[POOL_SIZE] = cursor
+    for new in range(first_new, pair):
+        if pair_count[new] >= state.sizes[THRESHOLD]:
+            push_pair(state, new)
 
 
 @njit(cache=True, nogil=True)
 def _write_runs(state: MergeState, visits: int) -> None:
     """Write the positions of the new pairs to their runs, in ascending order, and clean up."""
-    cursor = state.side_visits
+    cursor, tokens, weight = state.side_visits, state.side_tokens, state.side_weight
+    pool, token_length = state.pool, state.token_length
     for i in range(visits):
         entry = state.visit_entry[i]
         before, after = state.visit_left[i], state.visit_right[i]
         if before != SEPARATOR:
             place = cursor[0, before]
-            state.pool[place] = entry - (np.uint64(state.token_length[before]) << _SHIFT)
+            pool[place] = entry - (np.uint64(token_length[before]) << _SHIFT)
             cursor[0, before] = place + 1
         if after != SEPARATOR:
-            state.pool[cursor[1, after]] = entry
-            cursor[1, after] += 1
+            place = cursor[1, after]
+            pool[place] = entry
+            cursor[1, after] = place + 1
     for side in range(2):
         i = 0
-        while state.side_tokens[side, i] != SEPARATOR:
-            cursor[side, state.side_tokens[side, i]] = 0
-            state.side_weight[side, state.side_tokens[side, i]] = 0
+        while tokens[side, i] != SEPARATOR:
+            cursor[side, tokens[side, i]] = 0
+            weight[side, tokens[side, i]] = 0
             i += 1
 
 
@@ -217,18 +270,6 @@ def _add_token(state: MergeState, left: int, right: int, token: int) -> None:
     state.token_start[token] = start
     state.token_length[token] = left_length + right_length
     state.sizes[BYTES_SIZE] = start + left_length + right_length
-
-
-@njit(cache=True, nogil=True)
-def _first_word(state: MergeState, token: int) -> np.uint64:
-    """Return the first 8 bytes of a token, the first one highest, zeros after its end."""
-    word = np.uint64(0)
-    for i in range(8):
-        byte = np.uint64(0)
-        if i < state.token_length[token]:
-            byte = np.uint64(state.token_bytes[state.token_start[token] + i])
-        word = (word << np.uint64(8)) | byte
-    return word
 
 
 @njit(cache=True, nogil=True)
@@ -268,7 +309,9 @@ def run_merges(state: MergeState, last_merge: int, by_bytes: bool) -> int:
         token = sizes[NUM_TOKENS]
         _add_token(state, left, right, token)
         if by_bytes:
-            state.token_order[token] = _first_word(state, token)
+            state.token_order[token] = order_word(
+                state.token_bytes, state.token_start[token], state.token_length[token]
+            )
         else:
             state.token_order[token] = ~np.uint64(token)
         sizes[NUM_TOKENS] = token + 1

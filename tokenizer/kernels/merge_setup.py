@@ -18,7 +18,8 @@ from tokenizer.kernels.merge_state import (
     SEPARATOR,
     MergeState,
 )
-from tokenizer.kernels.pair_table import pair_slot
+from tokenizer.kernels.pair_heap import order_word
+from tokenizer.kernels.pair_table import enter_pair
 
 _FIRST_PAIRS = 2**17
 """Room for every pair of bytes at the start, and as many again."""
@@ -40,11 +41,7 @@ def _fill_cells(
 def _fill_table(state: MergeState) -> None:
     """Enter every pair into the empty table."""
     for pair in range(state.sizes[NUM_PAIRS]):
-        left, right = state.pair_left[pair], state.pair_right[pair]
-        slot = pair_slot(state.table, left, right)
-        key = (np.uint64(left) << np.uint64(32)) | np.uint64(right)
-        state.table[2 * slot] = key + np.uint64(1)
-        state.table[2 * slot + 1] = np.uint64(pair)
+        enter_pair(state.table, state.pair_left[pair], state.pair_right[pair], pair)
 
 
 def with_capacity(state: MergeState, name: str, size: int) -> MergeState:
@@ -143,8 +140,10 @@ def restored_state(
     state.token_length[:num_tokens] = lengths
     state.token_start[:num_tokens] = np.cumsum(lengths) - lengths
     if by_bytes:
-        words = [int.from_bytes(token[:8].ljust(8, b"\0"), "big") for token in tokens]
-        state.token_order[:num_tokens] = np.array(words, dtype=np.uint64)
+        for token in range(num_tokens):
+            state.token_order[token] = order_word(
+                token_bytes, int(state.token_start[token]), int(state.token_length[token])
+            )
     else:
         merged = np.arange(NUM_BYTES, num_tokens, dtype=np.uint64)
         state.token_order[NUM_BYTES:num_tokens] = ~merged

@@ -8,6 +8,7 @@ Order: count, then the tie rule as two words per pair (`token_order`), greater f
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from tokenizer.kernels.merge_state import (
     HEAP_SIZE,
@@ -16,6 +17,35 @@ from tokenizer.kernels.merge_state import (
     THRESHOLD,
     MergeState,
 )
+
+_LONG = np.uint64(0xFF)
+"""Lowest byte of an order word that does not hold the whole token."""
+
+
+@njit(cache=True, nogil=True)
+def order_word(token_bytes: NDArray[np.uint8], start: int, length: int) -> np.uint64:
+    """Return a token's first 7 bytes, the first one highest, and its length or 0xFF.
+
+    Words compare as the tokens' bytes do. Equal words mean equal tokens, unless the lowest byte is
+    0xFF.
+    """
+    word = np.uint64(0)
+    for i in range(7):
+        byte = np.uint64(token_bytes[start + i]) if i < length else np.uint64(0)
+        word = (word << np.uint64(8)) | byte
+    return (word << np.uint64(8)) | (np.uint64(length) if length <= 7 else _LONG)
+
+
+@njit(cache=True, nogil=True)
+def _compare_words(heap: NDArray[np.uint64], first: int, second: int) -> int:
+    """Return 1 or -1 as the node at place `first` goes before or after; 0: words do not tell."""
+    for i in range(3):
+        one, two = heap[first + i], heap[second + i]
+        if one != two:
+            return 1 if one > two else -1
+        if i > 0 and one & _LONG == _LONG:
+            return 0
+    return 0
 
 
 @njit(cache=True, nogil=True)
@@ -33,46 +63,57 @@ def _compare_tokens(state: MergeState, first: int, second: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _is_greater(state: MergeState, first: int, second: int) -> bool:
-    """Tell whether the node at place `first` of the heap array goes before that at `second`."""
-    heap = state.heap
-    if heap[first] != heap[second]:
-        return heap[first] > heap[second]
-    if heap[first + 1] != heap[second + 1]:
-        return heap[first + 1] > heap[second + 1]
-    pair_1, pair_2 = np.int64(heap[first + 3]), np.int64(heap[second + 3])
+def _compare_bytes(state: MergeState, first: int, second: int) -> int:
+    """Compare two nodes of equal count, of which the first words say too little, by the bytes."""
+    pair_1, pair_2 = np.int64(state.heap[first + 3]), np.int64(state.heap[second + 3])
     left_1, left_2 = state.pair_left[pair_1], state.pair_left[pair_2]
     if left_1 != left_2:
         order = _compare_tokens(state, left_1, left_2)
         if order != 0:
-            return order > 0
-    if heap[first + 2] != heap[second + 2]:
-        return heap[first + 2] > heap[second + 2]
+            return order
+    if state.heap[first + 2] != state.heap[second + 2]:
+        return 1 if state.heap[first + 2] > state.heap[second + 2] else -1
     right_1, right_2 = state.pair_right[pair_1], state.pair_right[pair_2]
-    return right_1 != right_2 and _compare_tokens(state, right_1, right_2) > 0
+    return 0 if right_1 == right_2 else _compare_tokens(state, right_1, right_2)
 
 
 @njit(cache=True, nogil=True)
-def _swap(state: MergeState, first: int, second: int) -> None:
+def _is_greater(state: MergeState, first: int, second: int) -> bool:
+    """Tell whether the node at place `first` of the heap array goes before that at `second`."""
+    order = _compare_words(state.heap, first, second)
+    if order == 0:
+        order = _compare_bytes(state, first, second)
+    return order > 0
+
+
+@njit(cache=True, nogil=True)
+def _swap(heap: NDArray[np.uint64], first: int, second: int) -> None:
     for i in range(HEAP_WIDTH):
-        word = state.heap[first + i]
-        state.heap[first + i] = state.heap[second + i]
-        state.heap[second + i] = word
+        word = heap[first + i]
+        heap[first + i] = heap[second + i]
+        heap[second + i] = word
 
 
 @njit(cache=True, nogil=True)
 def _sift_down(state: MergeState, node: int) -> None:
-    size = state.sizes[HEAP_SIZE]
+    heap = state.heap
+    end = HEAP_WIDTH * state.sizes[HEAP_SIZE]
+    place = HEAP_WIDTH * node
     while True:
-        child = 2 * node + 1
-        if child >= size:
+        child = 2 * place + HEAP_WIDTH
+        if child >= end:
             return
-        if child + 1 < size and _is_greater(state, HEAP_WIDTH * (child + 1), HEAP_WIDTH * child):
-            child += 1
-        if not _is_greater(state, HEAP_WIDTH * child, HEAP_WIDTH * node):
+        other = child + HEAP_WIDTH
+        if other < end:
+            # The words decide nearly always; only else is the state handed on, which is slow.
+            order = _compare_words(heap, other, child)
+            if order > 0 or (order == 0 and _compare_bytes(state, other, child) > 0):
+                child = other
+        order = _compare_words(heap, child, place)
+        if order < 0 or (order == 0 and _compare_bytes(state, child, place) <= 0):
             return
-        _swap(state, HEAP_WIDTH * child, HEAP_WIDTH * node)
-        node = child
+        _swap(heap, child, place)
+        place = child
 
 
 @njit(cache=True, nogil=True)
@@ -89,15 +130,13 @@ def _append(state: MergeState, pair: int) -> int:
 
 @njit(cache=True, nogil=True)
 def push_pair(state: MergeState, pair: int) -> None:
-    """Add a pair; those with counts below the threshold wait outside until they are needed."""
-    if state.pair_count[pair] < state.sizes[THRESHOLD]:
-        return
+    """Add a pair of at least the threshold; others wait outside until they are needed."""
     node = _append(state, pair)
     while node > 0:
         parent = (node - 1) // 2
         if not _is_greater(state, HEAP_WIDTH * node, HEAP_WIDTH * parent):
             return
-        _swap(state, HEAP_WIDTH * node, HEAP_WIDTH * parent)
+        _swap(state.heap, HEAP_WIDTH * node, HEAP_WIDTH * parent)
         node = parent
 
 
@@ -120,7 +159,7 @@ def peek_best(state: MergeState) -> int:
                 state.heap[0] = np.uint64(count)
             else:
                 sizes[HEAP_SIZE] -= 1
-                _swap(state, 0, HEAP_WIDTH * sizes[HEAP_SIZE])
+                _swap(state.heap, 0, HEAP_WIDTH * sizes[HEAP_SIZE])
             _sift_down(state, 0)
         if not _lower_threshold(state):
             return -1 if sizes[THRESHOLD] > 0 else -2
