@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,8 +20,8 @@ Compression = Literal["infer", "none", "gzip", "zstd"]
 # Small, because a decoder answers a block with all that it unpacks to, a thousand times its size.
 _BLOCK_BYTES = 64 * 2**10
 
-# RFC 1952 section 2.3.1 and RFC 8878 section 3.1.1.
-_MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+# RFC 1952 section 2.3.1; RFC 8878 sections 3.1.1 and 3.1.2 (skippable: pzstd writes one first).
+_MAGIC = {"gzip": rb"\x1f\x8b", "zstd": rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"}
 _SUFFIXES = {".gz": "gzip", ".zst": "zstd"}
 
 _ZLIB_GZIP_BITS = 31  # zlib's manual, inflateInit2: 16 + 15 reads one gzip member and its checksum
@@ -88,7 +89,7 @@ def _kind(source: Path, compression: Compression) -> str:
         return "none"
     with source.open("rb") as file:
         start = file.read(4)
-    found = next((kind for kind, magic in _MAGIC.items() if start.startswith(magic)), "none")
+    found = next((kind for kind, magic in _MAGIC.items() if re.match(magic, start)), "none")
     said = _SUFFIXES.get(source.suffix, found) if compression == "infer" else compression
     if said != found:
         raise ValueError(

@@ -11,6 +11,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ _CHANGES = {
     "os.chmod",
     "shutil.copyfile",
 }
+_REMOTE_READS = {"cat_file", "cat_ranges", "get_file", "open"}
 _REMOTE_CHANGES = {"pipe_file", "put_file", "cp_file", "rm_file"}
 
 Build = Callable[..., Record]
@@ -44,7 +46,7 @@ OpenStore = Callable[[], Store]
 
 
 class Steps:
-    """Runs an action at the n-th change to a store, before or after it, and counts the changes.
+    """Runs an action at the n-th change to a store, before or after it; notes changes and reads.
 
     A local store is watched through Python's audit events, which come before every system call; any
     other through a stand-in for its filesystem object.
@@ -52,6 +54,7 @@ class Steps:
 
     def __init__(self, store: Store) -> None:
         self.count = 0
+        self.reads: list[str] = []
         self._at = -1
         self._after = False
         self._action: Callable[[], object] = lambda: None
@@ -68,6 +71,11 @@ class Steps:
         self.count, self._at, self._after = 0, at, after
         self._action, self._watching = action, True
 
+    def watch_reads(self) -> None:
+        """Forget what was read so far, and note the paths of the files that are read from now."""
+        self.reads.clear()
+        self.watch(-1, lambda: None)
+
     def end(self) -> None:
         """Stop watching."""
         self._watching = False
@@ -83,6 +91,11 @@ class Steps:
         if self._watching:
             self._act_if_due(after=True)
 
+    def note_read(self, path: str) -> None:
+        """Take note of a file that is read."""
+        if self._watching:
+            self.reads.append(path)
+
     def _act_if_due(self, *, after: bool) -> None:
         if self.count == self._at and after == self._after:
             self._watching = False
@@ -92,9 +105,12 @@ class Steps:
     def _on_audit(self, event: str, arguments: tuple[object, ...]) -> None:
         if not self._watching:
             return
-        changes = event in _CHANGES or (event == "open" and _opens_for_writing(arguments))
-        if changes and any(str(value).startswith(self._root) for value in arguments[:2]):
+        if not any(str(value).startswith(self._root) for value in arguments[:2]):
+            return
+        if event in _CHANGES or (event == "open" and _opens_for_writing(arguments)):
             self.before_change()
+        elif event == "open":
+            self.note_read(str(arguments[0]))
 
 
 def _opens_for_writing(arguments: tuple[object, ...]) -> bool:
@@ -111,6 +127,8 @@ class _WatchedFilesystem:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._fs, name)
+        if name in _REMOTE_READS:
+            return partial(self._read, attribute)
         if name not in _REMOTE_CHANGES:
             return attribute
 
@@ -121,6 +139,10 @@ class _WatchedFilesystem:
             return answer
 
         return call
+
+    def _read(self, attribute: Callable[..., Any], path: str, *args: Any, **kwargs: Any) -> Any:
+        self._steps.note_read(path)
+        return attribute(path, *args, **kwargs)
 
 
 @pytest.fixture(scope="session")

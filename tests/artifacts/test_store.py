@@ -1,0 +1,156 @@
+"""Stores open on any URL, list what they hold, and find what a user means."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from artifacts import filesystem
+from artifacts.record import ExternalFile, Reference
+from artifacts.store import (
+    DamagedRecordError,
+    file_uri,
+    find_record,
+    list_records,
+    open_store,
+    record_of,
+    reference_of,
+    resolve,
+)
+
+if TYPE_CHECKING:
+    from artifacts.record import Record
+    from artifacts.store import Store
+    from tests.artifacts.conftest import Build
+
+
+@pytest.fixture
+def three(store: Store, build: Build) -> list[Record]:
+    """Give three artifacts, the oldest first."""
+    made = [("encode", 1, "tiny"), ("encode", 2, "tiny"), ("train_lm", 3, "best")]
+    return [
+        build(
+            store,
+            {"a": b"a"},
+            stage=stage,
+            config={"size": size},
+            labels={"name": label},
+            started_at=f"2026-01-0{size}T00:00:00Z",
+        )
+        for stage, size, label in made
+    ]
+
+
+def test_local_urls_name_the_same_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path, a relative path and a file URL open the same place."""
+    monkeypatch.chdir(tmp_path)
+    urls = {open_store(url).url for url in (tmp_path / "a", str(tmp_path / "a"), "a", "./a/")}
+    assert urls | {open_store(f"file://{tmp_path}/a").url} == {str(tmp_path / "a")}
+
+
+def test_opening_creates_nothing(tmp_path: Path) -> None:
+    """Looking at a store that does not exist leaves no trace."""
+    store = open_store(tmp_path / "a")
+    assert list_records(store) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_protocol_is_refused() -> None:
+    """A URL that fsspec cannot open is an error that says what is possible."""
+    with pytest.raises(ValueError, match=r"cannot open the artifact store 'nope://a'.*s3://BUCKET"):
+        open_store("nope://a")
+    with pytest.raises(ValueError, match=r"cache_limit_bytes \(-1\) must be 0 or more"):
+        open_store("memory://a", cache_limit_bytes=-1)
+
+
+def test_records_are_listed_newest_first(store: Store, three: list[Record]) -> None:
+    """All stages or one, the newest on top."""
+    assert list_records(store) == three[::-1]
+    assert list_records(store, "encode") == three[1::-1]
+    assert list_records(store, "evaluate") == []
+
+
+def test_damaged_record_is_left_out_of_the_list(
+    store: Store, three: list[Record], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One damaged record does not hide the others, and is reported."""
+    path = f"{store.root}/encode/{three[0].fingerprint[:16]}/record.json"
+    filesystem.write_bytes(store.fs, path, b"{")
+    with caplog.at_level(logging.WARNING):
+        assert list_records(store) == [three[2], three[1]]
+    assert "is damaged" in caplog.text
+    with pytest.raises(DamagedRecordError, match="quarantine it and build again"):
+        find_record(store, "encode", three[0].fingerprint)
+
+
+def test_record_of_another_artifact_is_damaged(store: Store, three: list[Record]) -> None:
+    """A record that was copied to the wrong place is not taken for the right one."""
+    other = f"{three[0].fingerprint[:16]}{'0' * 48}"
+    with pytest.raises(DamagedRecordError, match="is that of encode/"):
+        find_record(store, "encode", other)
+
+
+def test_reference_leads_to_record_and_files(store: Store, build: Build, tmp_path: Path) -> None:
+    """A reference is plain JSON, and enough to find the record and to open the files."""
+    external = ExternalFile("corpus.txt", str(tmp_path / "corpus.txt"), 1, "0" * 64)
+    record = build(store, {"sub/a.bin": b"abc"}, external_files=[external])
+    reference = Reference.from_json(reference_of(store, record).to_json())
+    assert record_of(store, reference) == record
+    fs, path = filesystem.open_filesystem(file_uri(store, reference, "sub/a.bin"), {})
+    if "s3://" not in store.url:  # the server's address is not in the URL
+        assert filesystem.read_bytes(fs, path) == b"abc"
+    assert file_uri(store, reference, "corpus.txt") == external.uri
+    with pytest.raises(FileNotFoundError, match=r"has no file 'b'; it has sub/a.bin, corpus.txt"):
+        file_uri(store, reference, "b")
+
+
+def test_reference_to_nothing_says_how_to_make_it(store: Store) -> None:
+    """What is not in the store has to be built."""
+    with pytest.raises(FileNotFoundError, match='run "owt run --only train_lm"'):
+        record_of(store, Reference("train_lm", "0" * 64, ""))
+
+
+def test_users_words_lead_to_records(store: Store, three: list[Record]) -> None:
+    """A stage, a fingerprint's start, a label, and combinations of them find an artifact."""
+    old, new, model = three
+    for text, expected in {
+        "encode": new,
+        "train_lm": model,
+        old.fingerprint[:6]: old,
+        f"encode/{old.fingerprint[:6]}": old,
+        old.fingerprint: old,
+        "tiny": new,
+        "best": model,
+        "name=tiny": new,
+        "encode/tiny": new,
+    }.items():
+        assert resolve(store, text) == expected, text
+
+
+@pytest.mark.parametrize("text", ["evaluate", "", "encode/", "encode/best", "zz", "name=worst"])
+def test_words_that_fit_nothing_list_what_there_is(
+    store: Store, three: list[Record], text: str
+) -> None:
+    """The error names what could have been meant."""
+    with pytest.raises(ValueError, match="fits no artifact") as caught:
+        resolve(store, text)
+    for record in three:
+        assert f"{record.stage}/{record.fingerprint[:16]}" in str(caught.value)
+
+
+def test_ambiguous_prefix_is_refused(store: Store, build: Build) -> None:
+    """A prefix of several fingerprints is no choice."""
+    records = [build(store, {"a": b""}, config={"size": size}) for size in range(17)]
+    starts = [record.fingerprint[0] for record in records]
+    twice = next(start for start in starts if starts.count(start) > 1)
+    with pytest.raises(ValueError, match="fits several artifacts"):
+        resolve(store, twice)
+
+
+def test_empty_store_says_so(store: Store) -> None:
+    """Where nothing was built, there is nothing to choose from."""
+    with pytest.raises(ValueError, match="there are none"):
+        resolve(store, "encode")
