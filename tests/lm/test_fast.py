@@ -123,6 +123,8 @@ def test_the_switch_reaches_every_layer() -> None:
         assert used == {id(kernels)}
 
 
+# torch 2.13's own import of its compiler uses a part of torch that it calls deprecated.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler("cpu"), reason="no C++ compiler")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
