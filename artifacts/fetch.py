@@ -5,11 +5,8 @@ it stopped. Only a file of the right size and hash gets the destination's name. 
 that was good: what turns out wrong is moved aside.
 """
 
-import fcntl
-import hashlib
-import json
+import errno
 import logging
-import os
 import random
 import shutil
 import time
@@ -17,13 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from artifacts import filesystem
 from artifacts.filesystem import OnProgress
 from artifacts.http_range import Answer, FetchError, RangeRefusedError, open_range, redacted
-from artifacts.sources import ContentHash, content_hash
+from artifacts.part_file import Part, Pin, locked_part, move_aside, put_in_place
+from artifacts.sources import ContentHash
 
 __all__ = ["FetchError", "FetchResult", "fetch", "wait_before_retry_s"]
 
@@ -82,120 +79,32 @@ def fetch(
     """
     if attempts < 1:
         raise ValueError(f"attempts ({attempts}) must be 1 or more")
-    pin = _Pin(sha256, size_bytes)
+    pin = Pin(sha256, size_bytes)
     present = pin.content_of(destination)
     if present is not None:
         return FetchResult(present.sha256, present.size_bytes, was_there=True)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with filesystem.disk_full_explained(str(destination.parent)), _locked(destination) as part:
+    with filesystem.disk_full_explained(str(destination.parent)), locked_part(destination) as part:
         present = pin.content_of(destination)  # another process may have brought it meanwhile
         if present is not None:
             part.path.unlink()
             return FetchResult(present.sha256, present.size_bytes, was_there=True)
         source = _Source(url, pin, timeout_s, on_progress)
         content = _fetch_checked(source, part, attempts, retry_wait_s)
-        _put_in_place(part, destination)
+        put_in_place(part, destination)
     return FetchResult(content.sha256, content.size_bytes, was_there=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pin:
-    """What the file has to be."""
-
-    sha256: str | None
-    size_bytes: int | None
-
-    def content_of(self, path: Path) -> ContentHash | None:
-        """Return the content of a file that is what it has to be; None if not, or if unknown."""
-        if (self.sha256 is None and self.size_bytes is None) or not path.is_file():
-            return None
-        if self.size_bytes not in (None, path.stat().st_size):
-            return None
-        content = content_hash(path, memo_dir=None)
-        return content if self.sha256 in (None, content.sha256) else None
-
-    def problem(self, content: ContentHash) -> str:
-        """Return what is wrong with a content, or nothing."""
-        if self.size_bytes not in (None, content.size_bytes):
-            return f"size: expected {self.size_bytes:,} bytes, found {content.size_bytes:,}"
-        if self.sha256 not in (None, content.sha256):
-            return f"sha256: expected {self.sha256}, found {content.sha256}"
-        return ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
     url: str
-    pin: _Pin
+    pin: Pin
     timeout_s: float
     on_progress: OnProgress | None
 
 
-class _Part:
-    """The file under its temporary name, locked, with the hash of what it holds so far."""
-
-    def __init__(self, path: Path, file: Any) -> None:
-        self.path = path
-        self.note_path = path.with_name(f"{path.name}.json")
-        self.file = file
-        self.digest = hashlib.sha256()
-        self.size_bytes = 0
-        self.farthest = 0
-        self.validator, self.total_bytes = self._read_note()
-        file.seek(0)
-        while block := file.read(filesystem.BLOCK_BYTES):
-            self._count(block)
-
-    def _read_note(self) -> tuple[str, int | None]:
-        try:
-            note = json.loads(self.note_path.read_bytes())
-            return str(note["validator"]), note["total_bytes"]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return "", None
-
-    def describe(self, validator: str, total_bytes: int | None) -> None:
-        """Remember which version of which file this is a part of."""
-        self.validator, self.total_bytes = validator, total_bytes
-        note = {"validator": validator, "total_bytes": total_bytes}
-        self.note_path.write_text(json.dumps(note))
-
-    def append(self, block: bytes) -> None:
-        self.file.write(block)
-        self._count(block)
-
-    def _count(self, block: bytes) -> None:
-        self.digest.update(block)
-        self.size_bytes += len(block)
-        self.farthest = max(self.farthest, self.size_bytes)
-
-    def restart(self) -> None:
-        """Forget all content."""
-        self.file.seek(0)
-        self.file.truncate()
-        self.digest = hashlib.sha256()
-        self.size_bytes = 0
-
-    def content(self) -> ContentHash:
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        return ContentHash(self.digest.hexdigest(), self.size_bytes)
-
-
-@contextmanager
-def _locked(destination: Path) -> Iterator[_Part]:
-    """Open the part file of a destination once no other process has it open here."""
-    path = destination.with_name(f"{destination.name}.part")
-    while True:
-        with path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            # The one who had it may have renamed it: then this is no longer the part file.
-            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                yield _Part(path, file)
-                return
-
-
 def _fetch_checked(
-    source: _Source, part: _Part, attempts: int, retry_wait_s: Callable[[int], float]
+    source: _Source, part: Part, attempts: int, retry_wait_s: Callable[[int], float]
 ) -> ContentHash:
     """Transfer until the content is right; a part of an earlier run gets a second chance."""
     resumed = part.size_bytes > 0
@@ -207,7 +116,7 @@ def _fetch_checked(
         _transfer(source, part, attempts, retry_wait_s)
         problem = source.pin.problem(part.content())
     if problem:
-        aside = _move_aside(part.path, part.content())
+        aside = move_aside(part.path, part.content())
         part.note_path.unlink(missing_ok=True)
         raise ValueError(
             f"{redacted(source.url)} is not the expected file, {problem}. It lies at {aside}; "
@@ -216,22 +125,8 @@ def _fetch_checked(
     return part.content()
 
 
-def _move_aside(path: Path, content: ContentHash) -> Path:
-    name = path.name.removesuffix(".part")
-    aside = path.with_name(f"{name}.bad-{content.sha256[:8]}")
-    path.replace(aside)
-    return aside
-
-
-def _put_in_place(part: _Part, destination: Path) -> None:
-    if destination.is_file():
-        _move_aside(destination, content_hash(destination, memo_dir=None))
-    part.path.replace(destination)
-    part.note_path.unlink(missing_ok=True)
-
-
 def _transfer(
-    source: _Source, part: _Part, attempts: int, retry_wait_s: Callable[[int], float]
+    source: _Source, part: Part, attempts: int, retry_wait_s: Callable[[int], float]
 ) -> None:
     """Receive until the end, in as many connections as it takes."""
     failures = 0
@@ -253,11 +148,11 @@ def _transfer(
             time.sleep(wait_s)
 
 
-def _receive(source: _Source, part: _Part) -> None:
+def _receive(source: _Source, part: Part) -> None:
     """Receive what is missing over one connection."""
     if part.size_bytes and not (part.validator or source.pin.sha256):
         part.restart()  # nothing would tell whether the rest belongs to the same file
-    if part.size_bytes and part.size_bytes == part.total_bytes:
+    if part.size_bytes and part.size_bytes in (part.total_bytes, source.pin.size_bytes):
         return
     with _open_source(source, part) as answer:
         if answer.start != part.size_bytes or answer.validator != part.validator:
@@ -270,14 +165,14 @@ def _receive(source: _Source, part: _Part) -> None:
                 source.on_progress(part.size_bytes, answer.total_bytes or 0)
 
 
-def _restart_for(answer: Answer, part: _Part, shown: str) -> None:
+def _restart_for(answer: Answer, part: Part, shown: str) -> None:
     """Drop a part that the answer does not continue."""
     part.restart()
     if answer.start != 0:
         raise FetchError(f"{shown} has changed since the last connection; starting again")
 
 
-def _check_total(source: _Source, total_bytes: int | None, part: _Part) -> None:
+def _check_total(source: _Source, total_bytes: int | None, part: Part) -> None:
     expected = source.pin.size_bytes
     if total_bytes is None:
         return
@@ -289,13 +184,11 @@ def _check_total(source: _Source, total_bytes: int | None, part: _Part) -> None:
     missing = total_bytes - part.size_bytes
     free = shutil.disk_usage(part.path.parent).free
     if missing > free:
-        raise OSError(
-            28, f"{missing:,} bytes are to come, but only {free:,} are free", str(part.path.parent)
-        )
+        raise OSError(errno.ENOSPC, f"{missing:,} bytes are to come, only {free:,} are free")
 
 
 @contextmanager
-def _open_source(source: _Source, part: _Part) -> Iterator[Answer]:
+def _open_source(source: _Source, part: Part) -> Iterator[Answer]:
     if urlsplit(source.url).scheme in ("http", "https"):
         start, validator = part.size_bytes, part.validator
         with open_range(

@@ -76,8 +76,8 @@ def disk_full_explained(place: str) -> Iterator[None]:
             raise
         raise OSError(
             error.errno,
-            f"no space left while writing under {place}; free space there or choose another place, "
-            "and run again: what is finished is kept",
+            f"no space left while writing under {place} ({error.strerror}); free space there or "
+            "choose another place, and run again: what is finished is kept",
         ) from error
 
 

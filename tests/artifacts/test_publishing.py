@@ -282,7 +282,8 @@ def test_full_disk_leaves_no_record_and_says_where(steps: Steps, stage_files: St
         if isinstance(outcome, OSError):
             num_refused += 1
             assert outcome.errno == errno.ENOSPC
-            assert f"under {steps.store.url}; free space there" in str(outcome)
+            assert f"writing under {steps.store.url} (" in str(outcome)
+            assert "; free space there or choose another place" in str(outcome)
         if steps.count < at:
             assert num_refused > 2
             return
