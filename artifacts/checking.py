@@ -156,11 +156,13 @@ def _recall_stamps(store: Store, record: Record) -> Stamps:
         return {}  # the memo is only a saving: without it everything is hashed
 
 
-def quarantine(store: Store, stage: str, fingerprint: str, reason: str) -> str | None:
+def quarantine(
+    store: Store, stage: str, fingerprint: str, reason: str, *, expected: Record | None = None
+) -> str | None:
     """Move a damaged artifact out of sight, record first, and return where it is now.
 
-    The caller holds the lease and has checked under it, else it may move what another builder has
-    just made anew. Returns None if there is nothing to move.
+    Returns None if there is nothing to move, or no longer the `expected` record: somebody else was
+    faster and has built it anew.
     """
     source = record_path(store, stage, fingerprint)
     if not filesystem.exists(store.fs, source):
@@ -169,16 +171,25 @@ def quarantine(store: Store, stage: str, fingerprint: str, reason: str) -> str |
         record = find_record(store, stage, fingerprint)
     except DamagedRecordError:
         record = None
+    if expected is not None and record != expected:
+        return None
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    place = (
-        f"{hidden_path(store, 'quarantine', stage, fingerprint)}-{moment}-{uuid.uuid4().hex[:8]}"
-    )
+    unique = f"{moment}-{uuid.uuid4().hex[:8]}"
+    place = f"{hidden_path(store, 'quarantine', stage, fingerprint)}-{unique}"
     note = json.dumps({"reason": reason, "moved_at": moment}).encode()
     filesystem.write_bytes(store.fs, f"{place}/reason.json", note)
-    filesystem.move(store.fs, source, f"{place}/record.json")
-    if record is not None:
-        folder = published_path(store, record)
-        if filesystem.exists(store.fs, folder):
-            filesystem.move(store.fs, folder, f"{place}/{record.folder}")
+    try:
+        _move_artifact(store, source, record, place)
+    except FileNotFoundError:
+        return None  # somebody else moved it at the same moment
     filesystem.remove(store.fs, hidden_path(store, "checked", stage, fingerprint) + ".json")
     return filesystem.full_url(store.fs, place)
+
+
+def _move_artifact(store: Store, source: str, record: Record | None, place: str) -> None:
+    filesystem.move(store.fs, source, f"{place}/record.json")
+    if record is None:
+        return  # nothing tells which of the folders beside it was meant
+    folder = published_path(store, record)
+    if filesystem.exists(store.fs, folder):
+        filesystem.move(store.fs, folder, f"{place}/{record.folder}")

@@ -42,7 +42,7 @@ class Stamp:
 
     size_bytes: int
     mark: str
-    """Local: mtime in ns and inode. Object store: ETag. Memory: time of creation."""
+    """Local: mtime in ns and inode. Object store: ETag. Memory: time of creation. Else maybe ""."""
 
 
 def open_filesystem(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
@@ -281,10 +281,11 @@ def _stamp_from_info(fs: Any, info: Mapping[str, Any]) -> Stamp:
     if isinstance(fs, LocalFileSystem):
         status = Path(info["name"]).stat()  # fsspec's mtime is a float, too coarse for ns
         return Stamp(status.st_size, f"{status.st_mtime_ns}:{status.st_ino}")
-    for key in ("ETag", "etag", "md5Hash", "created", "LastModified", "mtime"):
-        if info.get(key):
-            return Stamp(int(info["size"]), _mark(info[key]))
-    return Stamp(int(info["size"]), "")
+    if info["size"] is None:
+        raise ValueError(f"{info['name']} does not tell its size; fetch it to a local file first")
+    keys = ("ETag", "etag", "md5Hash", "created", "LastModified", "Last-Modified", "mtime")
+    mark = next((_mark(info[key]) for key in keys if info.get(key)), "")
+    return Stamp(int(info["size"]), mark)
 
 
 def _mark(value: object) -> str:

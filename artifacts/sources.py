@@ -57,27 +57,6 @@ def content_hash(
     return content
 
 
-def _memo_name(url: str) -> str:
-    return f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
-
-
-def _recall(memo: Path, stamp: Stamp) -> ContentHash | None:
-    try:
-        data = json.loads(memo.read_bytes())
-        if data["mark"] == stamp.mark and data["size_bytes"] == stamp.size_bytes:
-            return ContentHash(data["sha256"], data["size_bytes"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        pass  # a memo that is missing or damaged is made anew
-    return None
-
-
-def _is_racy(fs: Any, stamp: Stamp, hashed_at: float) -> bool:
-    if filesystem.local_path(fs, "") is None:
-        return False
-    mtime_ns = int(stamp.mark.partition(":")[0])
-    return hashed_at - mtime_ns / 1e9 < _RACY_S
-
-
 def recall(uri: str | Path, *, memo_dir: Path) -> ContentHash | None:
     """Return the remembered hash of a file that has not changed since, without reading it."""
     fs, path = filesystem.open_filesystem(str(uri), {})
@@ -93,6 +72,28 @@ def remember(uri: str | Path, content: ContentHash, memo_dir: Path) -> None:
     fs, path = filesystem.open_filesystem(str(uri), {})
     memo = memo_dir / _memo_name(filesystem.full_url(fs, path))
     _remember(memo, filesystem.stamp(fs, path), content)
+
+
+def _memo_name(url: str) -> str:
+    return f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
+
+
+def _recall(memo: Path, stamp: Stamp) -> ContentHash | None:
+    try:
+        data = json.loads(memo.read_bytes())
+        # A server that tells neither version nor date cannot vouch for its file.
+        if stamp.mark and (data["mark"], data["size_bytes"]) == (stamp.mark, stamp.size_bytes):
+            return ContentHash(data["sha256"], data["size_bytes"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        pass  # a memo that is missing or damaged is made anew
+    return None
+
+
+def _is_racy(fs: Any, stamp: Stamp, hashed_at: float) -> bool:
+    if filesystem.local_path(fs, "") is None:
+        return False
+    mtime_ns = int(stamp.mark.partition(":")[0])
+    return hashed_at - mtime_ns / 1e9 < _RACY_S
 
 
 def _remember(memo: Path, stamp: Stamp, content: ContentHash) -> None:

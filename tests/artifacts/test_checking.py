@@ -132,6 +132,16 @@ def test_damaged_record_is_stale_and_rebuilt(store: Store, build: Build, damage:
     assert build(store, FILES).files == record.files
 
 
+def test_quarantine_spares_what_was_rebuilt(store: Store, build: Build) -> None:
+    """Who saw damage that somebody else has repaired meanwhile moves nothing."""
+    record = build(store, FILES)
+    quarantine(store, record.stage, record.fingerprint, "test", expected=record)
+    rebuilt = build(store, FILES)
+    late = quarantine(store, record.stage, record.fingerprint, "test", expected=record)
+    assert late is None
+    assert find_record(store, record.stage, record.fingerprint) == rebuilt
+
+
 def test_quarantine_of_nothing_does_nothing(store: Store) -> None:
     """Where no artifact is, nothing is moved."""
     assert quarantine(store, "encode", "ab" * 32, "test") is None

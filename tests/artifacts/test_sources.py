@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from artifacts.sources import ContentHash, content_hash, remember
+from artifacts.sources import ContentHash, content_hash, recall, remember
 
 if TYPE_CHECKING:
     from artifacts.store import Store
@@ -79,6 +79,17 @@ def test_writer_can_vouch_for_a_young_file(source: Path, tmp_path: Path) -> None
     _set_age(source, 0)
     remember(source, ContentHash("0" * 64, 3), tmp_path / "memo")
     assert content_hash(source, memo_dir=tmp_path / "memo").sha256 == "0" * 64
+
+
+def test_recalling_reads_nothing(source: Path, tmp_path: Path) -> None:
+    """A hash is known only if somebody has made it, and the file is as it was."""
+    memo_dir = tmp_path / "memo"
+    assert recall(source, memo_dir=memo_dir) is None
+    content_hash(source, memo_dir=memo_dir)
+    assert recall(source, memo_dir=memo_dir) == ABC
+    _set_age(source, 30)
+    assert recall(source, memo_dir=memo_dir) is None
+    assert recall(tmp_path / "nothing", memo_dir=memo_dir) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}"])

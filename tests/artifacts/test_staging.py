@@ -9,7 +9,7 @@ import pytest
 
 from artifacts import filesystem
 from artifacts.record import FileEntry
-from artifacts.staging import add_part, open_staging, staged_parts
+from artifacts.staging import add_part, open_part, open_staging, staged_parts
 
 if TYPE_CHECKING:
     from artifacts.store import Store
@@ -131,3 +131,13 @@ def test_names_with_odd_characters_stay_apart(store: Store, source: Path) -> Non
     for name in names:
         add_part(staging, source, name)
     assert set(staged_parts(staging)) == names
+
+
+def test_finished_part_can_be_opened(store: Store, source: Path) -> None:
+    """A builder reads back what it has staged; what is not there is named."""
+    staging = open_staging(store, "encode", KEY)
+    add_part(staging, source, "a")
+    with open_part(staging, "a") as file:
+        assert file.read() == b"abc"
+    with pytest.raises(FileNotFoundError, match="no intact part 'b' is staged for encode/"):
+        open_part(staging, "b")
