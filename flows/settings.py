@@ -10,6 +10,18 @@ from pathlib import Path
 
 EXPERIMENT = "owt-pipeline"
 
+QUIET_DEFAULTS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A server that is away is given up on in seconds, not in MLflow's default minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    # MLflow looks for git to tag runs, and prints a warning block where there is none.
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+"""What holds in every process of ours, whoever starts it, unless the user says otherwise."""
+
 
 def data_root() -> Path:
     """Return the folder that holds artifacts, caches, and the state of MLflow and Prefect."""
@@ -22,25 +34,31 @@ def prepare_environment(root: Path) -> None:
     Raises:
         OSError: The data root cannot be written.
     """
+    set_quiet_defaults()
     defaults = {
         "PREFECT_HOME": str(root / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # The embedded server needs its time on a busy machine; the default is 20 s.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        # A server that is away is given up on in seconds, not in MLflow's default minutes.
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-        # MLflow looks for git to tag runs, and prints a warning block where there is none.
-        "GIT_PYTHON_REFRESH": "quiet",
+        # MLflow's page would start eight processes for jobs (of its traces view) we never give it.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     # Prefect's embedded server starts over and over, saying nothing, where its home is missing.
     Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
     (root / "mlflow").mkdir(parents=True, exist_ok=True)
+
+
+def set_quiet_defaults() -> None:
+    """Turn telemetry off, and keep MLflow from waiting or warning at length."""
+    for name, value in QUIET_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
+def prefect_api_url() -> str:
+    """Return the address of the user's Prefect server; "" when each run brings its own."""
+    return os.environ.get("PREFECT_API_URL", "")
 
 
 def tracking_uri(root: Path) -> str:

@@ -59,7 +59,7 @@ def count_pretokens(
     with sole_builder(context, identity):
         store = store_of(context)
         staged = staged_parts(open_staging(store, STAGE, identity.fingerprint))
-        ranges = _ranges(store, identity)
+        ranges = count_ranges(store, identity)
         map_ranges(
             count_range.with_options(**task_options),
             ranges,
@@ -101,7 +101,7 @@ def finish_count_pretokens(
     """Publish the counts of all ranges as one artifact."""
 
     def build(staging: Staging) -> Built:
-        ranges = _ranges(store_of(context), identity)
+        ranges = count_ranges(store_of(context), identity)
         staged = staged_parts(staging)
         assert len(staged) == len(ranges)  # the flow ends before this where a range failed
         size_bytes = sum(stop - start for start, stop in ranges)
@@ -110,7 +110,8 @@ def finish_count_pretokens(
     return build_once(context, identity, build, mapped_since=mapped_since)
 
 
-def _ranges(store: Store, identity: Identity) -> list[ByteRange]:
+def count_ranges(store: Store, identity: Identity) -> list[ByteRange]:
+    """Return the byte ranges that are counted apart."""
     from tokenizer.ranges import byte_ranges
 
     return byte_ranges(

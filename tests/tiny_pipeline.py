@@ -1,0 +1,48 @@
+"""A pipeline run small enough for a test: its settings, its corpus, and what a run built."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Run = Callable[..., dict[str, Any]]
+
+TINY = (
+    "tokenizer.vocab_size=300",
+    "tokenizer.range_bytes=8192",
+    "model.context_length=16",
+    "model.d_model=16",
+    "model.num_layers=1",
+    "model.num_heads=2",
+    "model.d_ff=32",
+    "train_lm.batch_size=4",
+    "train_lm.max_steps=4",
+    "train_lm.warmup_steps=1",
+    "train_lm.log_interval=1",
+    "train_lm.valid_interval=2",
+    "train_lm.valid_batches=1",
+    'generate.prompts=["the "]',
+    "generate.max_new_tokens=8",
+)
+"""Settings over the smoke preset that make every stage take a blink."""
+
+
+def write_corpus(path: Path, *, seed: int, num_documents: int) -> Path:
+    """Write documents of random simple sentences, the same ones for the same seed."""
+    draw = random.Random(seed)
+    subjects = ["the cat", "a small dog", "Tom", "her friend Lily", "the old tree"]
+    verbs = ["saw", "liked", "found", "ran to", "talked about"]
+    documents = []
+    for _ in range(num_documents):
+        sentences = [
+            f"{draw.choice(subjects)} {draw.choice(verbs)} {draw.choice(subjects)}."
+            for _ in range(draw.randint(2, 6))
+        ]
+        documents.append(" ".join(sentences))
+    path.write_text("\n<|endoftext|>\n".join(documents), encoding="utf-8")
+    return path
+
+
+def built(summary: dict[str, Any]) -> list[str]:
+    """Return the stages that a run built, with their split."""
+    return [f"{s['stage']} {s['label']}".strip() for s in summary["stages"] if not s["cached"]]
