@@ -12,14 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lm.functional import soft_cap
+from lm.functional import soft_cap, widen
 
 # 512 x 10,000 bf16 logits are 10 MB: within the last-level cache of the machines at hand.
 DEFAULT_CHUNK_SIZE = 512
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _chunk_losses(
@@ -39,7 +35,7 @@ def _chunk_gradient(
     num_positions: int,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "chunk vocab"]]:
     """Return the sums of loss and squared log-partition, and d(mean loss) / d(raw logits)."""
-    capped = soft_cap(_wide(raw), softcap)  # (C, V)
+    capped = soft_cap(widen(raw), softcap)  # (C, V)
     losses, partition = _chunk_losses(capped, targets)
     gradient = (capped - partition.unsqueeze(-1)).exp()  # softmax
     if z_loss:
@@ -129,7 +125,7 @@ def chunked_token_losses(
     """Return -log p(target) of each position in nats, without a gradient."""
     flat, flat_targets = hidden.flatten(0, -2), targets.flatten()
     losses = [
-        _chunk_losses(soft_cap(_wide(part @ weight.T), softcap), part_targets)[0]
+        _chunk_losses(soft_cap(widen(part @ weight.T), softcap), part_targets)[0]
         for part, part_targets in zip(
             torch.split(flat, chunk_size), torch.split(flat_targets, chunk_size), strict=True
         )

@@ -5,6 +5,7 @@ Value and gradient are equal to the faithful path within the dtype's rounding
 Legend: H query heads, G key-value heads, T queries, S keys, K d_head.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
@@ -13,12 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lm.blocked_attention import blocked_attention
 from lm.config import Precision
 from lm.functional import rms_normalize, rotate_pairs
 from lm.kernels import FAITHFUL, Kernels
 from lm.loss import Loss, TrainingLoss
 from lm.model import TransformerLM
 from lm.probe import Plan
+
+logger = logging.getLogger(__name__)
 
 LossFunction = Callable[[Tensor, Tensor], Loss]
 
@@ -39,6 +43,14 @@ def _attention(
         is_causal=is_causal and mask is None,
         enable_gqa=queries.shape[-3] != keys.shape[-3],
     )
+
+
+def _blocked_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, is_causal: bool, /
+) -> Tensor:
+    if mask is not None or not is_causal or queries.shape[-2] != keys.shape[-2]:
+        return _attention(queries, keys, values, mask, is_causal)
+    return blocked_attention(queries, keys, values.to(keys.dtype))
 
 
 FAST = Kernels(
@@ -62,9 +74,8 @@ def use_kernels(model: nn.Module, kernels: Kernels) -> None:
 def use_plan(model: TransformerLM, plan: Plan) -> None:
     """Let the model compute as the plan says; weights and outputs stay what they are."""
     kernels = FAST if plan.fast else FAITHFUL
-    if plan.attention == "math":
-        kernels = replace(kernels, attention=FAITHFUL.attention)
-    use_kernels(model, kernels)
+    attention = {"sdpa": _attention, "blocked": _blocked_attention, "math": FAITHFUL.attention}
+    use_kernels(model, replace(kernels, attention=attention[plan.attention]))
 
 
 def build_loss(
@@ -76,7 +87,32 @@ def build_loss(
 
 
 def compile_loss(loss: nn.Module, plan: Plan) -> LossFunction:
-    """Return `loss` compiled if the plan says so; the first call then takes seconds to minutes."""
-    if not plan.compile:
-        return cast("LossFunction", loss)
-    return cast("LossFunction", torch.compile(loss, dynamic=False))
+    """Return `loss` compiled if the plan says so; the first call then takes a minute or two.
+
+    Where the compiler fails, the loss runs eagerly from then on, and one warning is logged.
+    """
+    eager = cast("LossFunction", loss)
+    return _CompiledLoss(loss) if plan.compile else eager
+
+
+class _CompiledLoss:
+    """A compiled loss that falls back to the eager one."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        # Here, because the compiler takes seconds to import, and most programs never compile.
+        from torch._dynamo.exc import TorchDynamoException
+
+        self.compiler_error: type[Exception] = TorchDynamoException
+        self.eager = cast("LossFunction", loss)
+        self.compiled = cast("LossFunction", torch.compile(loss, dynamic=False))
+        self.has_failed = False
+
+    def __call__(self, inputs: Tensor, targets: Tensor, /) -> Loss:
+        if not self.has_failed:
+            try:
+                return self.compiled(inputs, targets)
+            except self.compiler_error as error:
+                self.has_failed = True
+                reason = str(error).strip().splitlines()[0]
+                logger.warning("torch.compile failed, running eagerly, slower: %s", reason)
+        return self.eager(inputs, targets)

@@ -11,6 +11,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+def widen(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Return x in fp32, or as it is where it is wider."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def softmax(logits: Float[Tensor, "..."], dim: int = -1) -> Float[Tensor, "..."]:
     """Return exp(logits) normalised along `dim`; stable, because the maximum is taken off first."""
     shifted = logits - logits.amax(dim=dim, keepdim=True)
@@ -61,7 +66,7 @@ def rms_normalize(
     x: Float[Tensor, "... d"], weight: Float[Tensor, " d"], eps: float
 ) -> Float[Tensor, "... d"]:
     """Return x / RMS(x) * weight (Zhang and Sennrich 2019), at least fp32 inside, in x's dtype."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    wide = widen(x)
     scale = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + eps)
     return (wide * scale * weight).to(x.dtype)
 

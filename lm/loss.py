@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lm.chunked_loss import chunked_cross_entropy, chunked_token_losses
 from lm.config import Precision
-from lm.functional import log_partition, token_cross_entropy
+from lm.functional import log_partition, token_cross_entropy, widen
 from lm.model import TransformerLM
 
 
@@ -33,10 +33,6 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     if precision != "bf16":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
-
-
-def _wide(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class TrainingLoss(nn.Module):
@@ -61,7 +57,7 @@ class TrainingLoss(nn.Module):
         with autocast(inputs.device, self.precision):
             if self.fast:
                 return self._chunked(inputs, targets)
-            logits = _wide(self.model(inputs))  # (B, T, V)
+            logits = widen(self.model(inputs))  # (B, T, V)
         cross_entropy = token_cross_entropy(logits, targets).mean()
         total = cross_entropy
         if self.z_loss:
@@ -102,6 +98,6 @@ def token_losses(
     """Return -log p(target) of each position in nats, fp32; `fast` never holds all logits."""
     with autocast(inputs.device, precision):
         if not fast:
-            return token_cross_entropy(_wide(model(inputs)), targets)
+            return token_cross_entropy(widen(model(inputs)), targets)
         hidden, weight = _projection_operands(model, inputs, precision)
         return chunked_token_losses(hidden, weight, targets, softcap=model.config.logit_softcap)

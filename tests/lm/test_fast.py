@@ -45,7 +45,7 @@ def plan(**changes: Any) -> Plan:
     chosen = choose_plan(
         ModelConfig(**SHAPE), TrainConfig(batch_size=3), RunOptions(device="cpu", compile="off")
     )
-    return replace(chosen, attention="sdpa", **changes)
+    return replace(chosen, **{"attention": "sdpa", **changes})
 
 
 def loss_and_gradients(
@@ -72,12 +72,15 @@ def assert_gradients_close(
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 @pytest.mark.parametrize("z_loss", [0.0, 0.01])
 def test_fast_equals_faithful(dtype: torch.dtype, changes: dict[str, Any], z_loss: float) -> None:
-    """Loss and every gradient agree for every option of the model."""
+    """Loss and every gradient agree for every option of the model and every attention."""
     model = build(**changes).to(dtype)
-    expected, gradients = loss_and_gradients(model, plan(fast=False), z_loss=z_loss)
-    total, fast_gradients = loss_and_gradients(model, plan(fast=True), z_loss=z_loss)
-    torch.testing.assert_close(total, expected, rtol=TOLERANCE[dtype], atol=0)
-    assert_gradients_close(fast_gradients, gradients, TOLERANCE[dtype])
+    faithful = plan(fast=False, attention="math")
+    expected, gradients = loss_and_gradients(model, faithful, z_loss=z_loss)
+    for attention in ("sdpa", "blocked", "math"):
+        chosen = plan(fast=True, attention=attention)
+        total, fast_gradients = loss_and_gradients(model, chosen, z_loss=z_loss)
+        torch.testing.assert_close(total, expected, rtol=TOLERANCE[dtype], atol=0)
+        assert_gradients_close(fast_gradients, gradients, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -132,7 +135,32 @@ def test_compiled_equals_eager(precision: Precision) -> None:
     """Compilation changes loss and gradients within rounding only."""
     model = build(qk_norm=True, num_kv_heads=2)
     expected, gradients = loss_and_gradients(model, plan(fast=True), precision)
-    total, compiled = loss_and_gradients(model, plan(fast=True, compile=True), precision)
+    chosen = plan(fast=True, compile=True, attention="blocked")
+    total, compiled = loss_and_gradients(model, chosen, precision)
     tolerance = 2e-5 if precision == "fp32" else 0.03
     torch.testing.assert_close(total, expected, rtol=tolerance, atol=0)
     assert_gradients_close(compiled, gradients, tolerance)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_a_failing_compiler_means_eager_with_one_warning(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where compilation fails, the loss is computed all the same, and the log says so once."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    def fail(*_arguments: object, **_options: object) -> object:
+        def compiled(*_inputs: object) -> None:
+            raise TorchDynamoException("no working compiler")
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", fail)
+    model = build()
+    expected, _ = loss_and_gradients(model, plan(fast=True))
+    loss = compile_loss(build_loss(model, plan(fast=True), precision="fp32"), plan(compile=True))
+    for _ in range(2):
+        torch.testing.assert_close(loss(*batch()).total.detach(), expected)
+    assert [record.message for record in caplog.records] == [
+        "torch.compile failed, running eagerly, slower: no working compiler"
+    ]

@@ -1,0 +1,101 @@
+"""The probe chooses what is there, says what is not, and the same each time."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lm.backend import planned_backend
+from lm.config import ModelConfig, RunOptions, TrainConfig
+from lm.probe import check_precision, choose_device, choose_plan, is_exact
+
+CONFIG = ModelConfig()
+
+
+def cpu(**changes: object) -> RunOptions:
+    return RunOptions(device="cpu", **changes)  # type: ignore[arg-type]  # fields of the options
+
+
+def test_the_same_machine_gives_the_same_plan() -> None:
+    """A plan is a plain record, equal from one call to the next."""
+    plans = [choose_plan(CONFIG, TrainConfig(), cpu()) for _ in range(2)]
+    assert asdict(plans[0]) == asdict(plans[1])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_an_absent_device_is_an_error_with_the_way_out() -> None:
+    """CUDA asked for and absent names what there is."""
+    with pytest.raises(
+        ValueError, match=r"device \('cuda'\) is not available here; there is .*cpu"
+    ):
+        choose_device(RunOptions(device="cuda"))
+
+
+def test_an_absent_precision_is_an_error_with_the_way_out() -> None:
+    """TF32 exists on CUDA only."""
+    with pytest.raises(ValueError, match=r"precision \('tf32'\) needs a CUDA device.*'cpu'"):
+        choose_plan(CONFIG, TrainConfig(precision="tf32"), cpu())
+    check_precision("cpu", "bf16")
+
+
+def test_the_faithful_path_is_left_as_it_is() -> None:
+    """With fast=False nothing is compiled, fused or rerouted."""
+    plan = choose_plan(CONFIG, TrainConfig(), cpu(fast=False, compile="on"))
+    assert (plan.fast, plan.compile, plan.attention, plan.fp32_matmul) == (
+        False,
+        False,
+        "math",
+        "mkl",
+    )
+
+
+def test_short_runs_are_not_compiled() -> None:
+    """Compilation takes longer than fifty steps save."""
+    short = TrainConfig(max_steps=50, warmup_steps=10)
+    assert not choose_plan(CONFIG, short, cpu()).compile
+    assert not choose_plan(CONFIG, TrainConfig(), cpu(compile="off")).compile
+
+
+def test_no_compiler_means_eager_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no compiler is on the path, the plan is eager and says so once."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    plan = choose_plan(CONFIG, TrainConfig(), cpu(compile="on"))
+    assert not plan.compile
+    assert plan.attention == "sdpa"
+    assert len(plan.notes) == 1
+    assert "no compiler found for device 'cpu': running eagerly" in plan.notes[0]
+
+
+def test_a_given_micro_batch_is_taken() -> None:
+    """A micro-batch that is asked for is used, up to the batch."""
+    for asked, expected in ((4, 4), (1000, 32)):
+        assert choose_plan(CONFIG, TrainConfig(), cpu(micro_batch_size=asked)).micro_batch_size == (
+            expected
+        )
+
+
+def test_a_huge_batch_is_cut_into_divisors() -> None:
+    """A batch beyond memory is computed in micro-batches that divide it, and a note says so."""
+    plan = choose_plan(CONFIG, TrainConfig(batch_size=2**20), cpu())
+    assert plan.micro_batch_size < 2**20
+    assert 2**20 % plan.micro_batch_size == 0
+    assert "micro-batches" in plan.notes[-1]
+
+
+def test_the_chosen_route_multiplies_in_true_fp32() -> None:
+    """The route of fp32 products that the plan takes passes the check of its error."""
+    assert is_exact("mkl")
+    assert is_exact(choose_plan(CONFIG, TrainConfig(), cpu()).fp32_matmul)
+
+
+def test_the_backend_is_put_back() -> None:
+    """Threads and routing are the plan's inside, and what they were outside."""
+    plan = replace(choose_plan(CONFIG, TrainConfig(), cpu()), num_threads=1, fp32_matmul="onednn")
+    before = (torch.get_num_threads(), torch.get_float32_matmul_precision())
+    with planned_backend(plan):
+        assert torch.get_num_threads() == 1
+        assert torch.get_float32_matmul_precision() == "medium"
+    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
