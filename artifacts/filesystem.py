@@ -163,7 +163,7 @@ def _create_local(path: Path, data: bytes) -> None:
     temporary = _write_beside(path, data)
     try:
         os.link(temporary, path)  # atomic, and fails where the name is taken
-        _sync_folder(path.parent)
+        _sync(path.parent)
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
@@ -196,8 +196,9 @@ def _write_beside(path: Path, data: bytes) -> Path:
     return temporary
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -205,7 +206,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def upload(fs: Any, source: Path, path: str, *, may_link: bool) -> None:
-    """Bring a local file to a path that nobody else uses, safely on disk when this returns.
+    """Bring a local file to a path that nobody else uses; its content is on disk after this.
 
     With `may_link` the source may become a second name of the same data, so that on one disk
     nothing is copied; it must not be written to any more.
@@ -213,31 +214,42 @@ def upload(fs: Any, source: Path, path: str, *, may_link: bool) -> None:
     local = local_path(fs, path)
     if local is None:
         fs.put_file(str(source), path)
-    else:
-        _give_name(source, local, may_link=may_link)
+        return
+    local.parent.mkdir(parents=True, exist_ok=True)
+    if not (may_link and _link(source, local)):
+        _copy(source, local)
+    _sync(local)
+    local.chmod(0o444)  # immutable from here on, whatever its builder still does
 
 
-def copy_within(fs: Any, source: str, path: str) -> None:
-    """Give a stored file a second name: a hard link if local, a server-side copy if not."""
-    local = local_path(fs, path)
-    if local is None:
-        fs.cp_file(source, path)
-    else:
-        _give_name(Path(source), local, may_link=True)
+def copy_within(fs: Any, names: Mapping[str, str]) -> None:
+    """Give stored files second names (new by old); all are on disk after this.
+
+    A hard link if local, a server-side copy if not.
+    """
+    folders = set()
+    for source, path in names.items():
+        local = local_path(fs, path)
+        if local is None:
+            fs.cp_file(source, path)
+            continue
+        local.parent.mkdir(parents=True, exist_ok=True)
+        folders.add(local.parent)
+        if not _link(Path(source), local):
+            _copy(Path(source), local)
+            _sync(local)
+            local.chmod(0o444)
+    for folder in sorted(folders):  # once each: a sync takes milliseconds, a link microseconds
+        _sync(folder)
+        _sync(folder.parent)
 
 
-def _give_name(source: Path, path: Path, *, may_link: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not (may_link and _link(source, path)):
-        try:
-            shutil.copyfile(source, path)
-        except BaseException:
-            path.unlink(missing_ok=True)  # on a full disk the torso would fill it further
-            raise
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    path.chmod(0o444)  # immutable from here on, whatever its builder still does
-    _sync_folder(path.parent)
+def _copy(source: Path, path: Path) -> None:
+    try:
+        shutil.copyfile(source, path)
+    except BaseException:
+        path.unlink(missing_ok=True)  # on a full disk the torso would fill it further
+        raise
 
 
 def _link(source: Path, path: Path) -> bool:

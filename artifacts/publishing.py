@@ -126,8 +126,8 @@ def _publish_first(store: Store, parts: Sequence[StagedPart], record: Record) ->
     """Copy, then create the record; return it or, if somebody was faster, the one that is there."""
     folder = published_path(store, record)
     try:
-        for part in parts:
-            filesystem.copy_within(store.fs, part.path, f"{folder}/{part.entry.name}")
+        names = {part.path: f"{folder}/{part.entry.name}" for part in parts}
+        filesystem.copy_within(store.fs, names)
     except BaseException as error:
         filesystem.remove_below(store.fs, folder)
         winner = find_record(store, record.stage, record.fingerprint)

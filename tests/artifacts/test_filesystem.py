@@ -106,7 +106,7 @@ def test_filesystem_without_hard_links_works_too(
     fs, root = local_store.fs, local_store.root
     (tmp_path / "part").write_bytes(b"part")
     filesystem.upload(fs, tmp_path / "part", f"{root}/staged", may_link=True)
-    filesystem.copy_within(fs, f"{root}/staged", f"{root}/published")
+    filesystem.copy_within(fs, {f"{root}/staged": f"{root}/published"})
     assert Path(root, "published").read_bytes() == b"part"
     assert filesystem.create_exclusive(fs, f"{root}/record", b"one")
     assert not filesystem.create_exclusive(fs, f"{root}/record", b"two")
