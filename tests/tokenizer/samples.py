@@ -1,8 +1,13 @@
-"""Small tokenizers for the tests, trained by the reference, and the same as tiktoken has them."""
+"""Small tokenizers for the tests, and the same made by tiktoken and by Hugging Face."""
+
+import json
+from collections.abc import Iterable
 
 import tiktoken
+import tokenizers
 
 from tokenizer import Tokenizer
+from tokenizer.byte_level import characters_to_bytes
 from tokenizer.patterns import PATTERNS
 from tokenizer.reference import train_bpe
 
@@ -32,3 +37,20 @@ def tiktoken_encoding(tokenizer: Tokenizer) -> tiktoken.Encoding:
         },
         special_tokens=tokenizer.special_token_ids,
     )
+
+
+def hugging_face_merges(documents: Iterable[str], num_merges: int) -> list[tuple[bytes, bytes]]:
+    """Train Hugging Face's `BpeTrainer`; the caller cuts documents, since it knows no such thing.
+
+    Its alphabet is numbered by the characters that stand for bytes, whether all 256 are asked for
+    or only those of the text: the order among them, which is all that ties need, is the same.
+    """
+    model = tokenizers.Tokenizer(tokenizers.models.BPE())
+    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=256 + num_merges, initial_alphabet=alphabet, show_progress=False
+    )
+    model.train_from_iterator(documents, trainer)
+    merges = json.loads(model.to_str())["model"]["merges"]
+    return [(characters_to_bytes(left), characters_to_bytes(right)) for left, right in merges]

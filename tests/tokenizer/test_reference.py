@@ -1,16 +1,14 @@
 """The slow BPE: the examples that one can follow by hand, and the two rules for ties."""
 
 import gzip
-import json
 from pathlib import Path
 
 import pytest
-import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import byte_strings, special_token_lists, texts
-from tokenizer.byte_level import characters_to_bytes
+from tests.tokenizer.samples import hugging_face_merges
 from tokenizer.reference import (
     count_pretokens,
     decode,
@@ -18,23 +16,6 @@ from tokenizer.reference import (
     train_bpe,
     train_merges,
 )
-
-
-def hugging_face_merges(documents: list[str], num_merges: int) -> list[tuple[bytes, bytes]]:
-    """Train Hugging Face's `BpeTrainer`; the caller cuts documents, since it knows no such thing.
-
-    Its alphabet is numbered by the characters that stand for bytes, whether all 256 are asked for
-    or only those of the text: the order among them, which is all that ties need, is the same.
-    """
-    model = tokenizers.Tokenizer(tokenizers.models.BPE())
-    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=256 + num_merges, initial_alphabet=alphabet, show_progress=False
-    )
-    model.train_from_iterator(documents, trainer)
-    merges = json.loads(model.to_str())["model"]["merges"]
-    return [(characters_to_bytes(left), characters_to_bytes(right)) for left, right in merges]
 
 
 def test_sennrich_example_gives_its_merges() -> None:
