@@ -25,12 +25,10 @@ from lm.durable import (
     write_checkpoint,
     write_json,
 )
-from lm.model import TransformerLM
+from lm.model import TransformerLM, plain_state_dict
 from lm.optimizer_state import flatten_optimizer, restore_optimizer
 
 MODEL_NAME, CONFIG_NAME = "model.safetensors", "config.json"
-COMPILED_PREFIX = "_orig_mod."
-"""What `torch.compile` puts before every name of a state dict."""
 
 
 def take_tensors(
@@ -41,7 +39,9 @@ def take_tensors(
     Returns tensors named `model.…` and `optimizers.{i}.…`, and the JSON-able rest of each
     optimizer.
     """
-    named = {f"model.{name}": tensor for name, tensor in plain_state_dict(model).items()}
+    named = {
+        f"model.{name}": tensor for name, tensor in plain_state_dict(model.state_dict()).items()
+    }
     rests = []
     for number, optimizer in enumerate(optimizers):
         tensors, rest = flatten_optimizer(optimizer)
@@ -105,17 +105,11 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     return checkpoint.step
 
 
-def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """Return the state dict with the names of the model as it was before `torch.compile`."""
-    return {
-        name.replace(COMPILED_PREFIX, ""): tensor for name, tensor in model.state_dict().items()
-    }
-
-
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Load weights under plain names into a model that may be compiled."""
-    names = {name.replace(COMPILED_PREFIX, ""): name for name in model.state_dict()}
-    plain = {name.replace(COMPILED_PREFIX, ""): tensor for name, tensor in weights.items()}
+    state = model.state_dict()
+    names = dict(zip(plain_state_dict(state), state, strict=True))
+    plain = plain_state_dict(weights)
     try:
         model.load_state_dict({names.get(name, name): tensor for name, tensor in plain.items()})
     except RuntimeError as error:

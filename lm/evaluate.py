@@ -8,7 +8,7 @@ Legend: B windows, T positions.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,13 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lm.backend import planned_backend
 from lm.checkpoint import load_model
-from lm.config import EvaluateConfig, ModelConfig, RunOptions
+from lm.config import EvaluateConfig, ModelConfig, RunOptions, TrainConfig
 from lm.data import TokenShards, check_token_ids, open_shards, read_windows, release_pages
-from lm.fast import FAST, use_kernels
+from lm.fast import use_plan
 from lm.loss import token_losses
-from lm.probe import check_precision, choose_device
+from lm.probe import Plan, choose_plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,26 +69,32 @@ def evaluate_model(
     Raises:
         ValueError: Model or shards are damaged or do not fit each other.
     """
-    device = choose_device(options)
-    check_precision(device, config.precision)
-    model = load_model(model_dir, device=device)
-    if options.fast:
-        use_kernels(model, FAST)
+    model = load_model(model_dir)
     stream = open_shards(shards)
     _check(stream, model.config, config, token_num_bytes)
+    plan = _choose_plan(model.config, config, options)
+    model.to(plan.device)
+    use_plan(model, plan)
     context_length = config.context_length or model.config.context_length
     sums = _Sums(context_length)
-    for windows in _iter_windows(stream, context_length, config.batch_size):
-        tokens = windows.to(device)
-        losses = token_losses(
-            model, tokens[:, :-1], tokens[:, 1:], precision=config.precision, fast=options.fast
-        )
-        sums.add(losses.double().cpu().numpy())
-        if token_num_bytes is not None:
-            sums.num_bytes += int(token_num_bytes[windows[:, 1:].numpy()].sum())
-        if on_progress is not None:
-            on_progress(sums.num_tokens, stream.num_tokens - 1)
+    with planned_backend(plan):
+        for windows in _iter_windows(stream, context_length, config.batch_size):
+            tokens = windows.to(plan.device)  # (B, T + 1)
+            losses = token_losses(
+                model, tokens[:, :-1], tokens[:, 1:], precision=config.precision, fast=plan.fast
+            )
+            sums.add(losses.cpu().double().numpy())
+            if token_num_bytes is not None:
+                sums.num_bytes += int(token_num_bytes[windows[:, 1:].numpy()].sum())
+            if on_progress is not None:
+                on_progress(sums.num_tokens, stream.num_tokens - 1)
     return _summarize(sums, has_bytes=token_num_bytes is not None)
+
+
+def _choose_plan(model_config: ModelConfig, config: EvaluateConfig, options: RunOptions) -> Plan:
+    """Choose device, threads and products as for training; compiling would not pay."""
+    like_training = TrainConfig(batch_size=config.batch_size, precision=config.precision)
+    return choose_plan(model_config, like_training, replace(options, compile="off"))
 
 
 def _check(

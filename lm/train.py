@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 
+from lm.backend import planned_backend
 from lm.checkpoint_folder import newest_intact
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.distributed import Processes, current_processes, wait_for_all
 from lm.durable import Checkpoint
+from lm.out_of_memory import explain_out_of_memory
 from lm.peak import measure_peak_flops
 from lm.probe import Plan, choose_plan
 from lm.resume import check_same_config, config_facts, take_over_plan
@@ -141,15 +143,14 @@ def _build_or_resume(
 
 
 def _run(run: TrainingRun, outputs: Outputs, on_first_batch: OnFirstBatch | None) -> None:
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(run.plan.num_threads)
+    explain = explain_out_of_memory(run.model_config, run.train_config, run.plan)
     try:
-        run.peak_flops = measure_peak_flops(run.device, run.train_config.precision)
-        if on_first_batch is not None and run.processes.is_first:
-            on_first_batch(run.loader.load(run.state.step).tolist())
-        run_to_the_end(run, outputs)
+        with planned_backend(run.plan), explain:
+            run.peak_flops = measure_peak_flops(run.device, run.train_config.precision)
+            if on_first_batch is not None and run.processes.is_first:
+                on_first_batch(run.loader.load(run.state.step).tolist())
+            run_to_the_end(run, outputs)
     finally:
-        torch.set_num_threads(threads_before)
         run.loader.close()
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lm.checkpoint import plain_state_dict, save_model
+from lm.checkpoint import save_model
 from lm.checkpoint_folder import CheckpointWriter
 from lm.config import RunOptions
 from lm.distributed import Processes, agree
 from lm.metrics_log import Metrics, MetricsLog
+from lm.model import plain_state_dict
 from lm.train_report import perf_metrics, spike_metrics, train_metrics, valid_metrics
 from lm.train_state import TrainState
 from lm.training_run import TrainingRun, snapshot
@@ -83,7 +84,7 @@ def run_to_the_end(run: TrainingRun, outputs: Outputs) -> None:
         _loop(run, outputs)
         _save(run, outputs)
         if run.processes.is_first:
-            weights = plain_state_dict(run.published_model)
+            weights = plain_state_dict(run.published_model.state_dict())
             save_model(outputs.folder, weights, run.model_config)
     except BaseException as error:
         _save_on_the_way_out(run, outputs, error)

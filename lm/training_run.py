@@ -11,7 +11,6 @@ import torch
 from lm.checkpoint import (
     copy_to_cpu,
     load_weights,
-    plain_state_dict,
     put_tensors,
     select_prefix,
     take_tensors,
@@ -23,7 +22,7 @@ from lm.distributed import Processes
 from lm.durable import Checkpoint
 from lm.fast import LossFunction, build_loss, compile_loss, use_plan
 from lm.loader import BatchLoader, BatchSource, read_batch
-from lm.model import TransformerLM
+from lm.model import TransformerLM, plain_state_dict
 from lm.parameter_groups import build_optimizer
 from lm.probe import Plan
 from lm.resume import config_facts
@@ -140,7 +139,7 @@ def snapshot(run: TrainingRun, *, metrics_text: str) -> Checkpoint:
     """Copy a run into a checkpoint; `metrics_text` is its log so far."""
     tensors, rests = take_tensors(run.model, [run.optimizer])
     if run.average is not None:
-        weights = plain_state_dict(run.average)
+        weights = plain_state_dict(run.average.state_dict())
         tensors |= {f"average.{name}": copy_to_cpu(tensor) for name, tensor in weights.items()}
     run.state = replace(run.state, elapsed_s=run.clock.elapsed_s())
     facts = {

@@ -13,7 +13,6 @@ from lm.checkpoint import (
     load_config,
     load_model,
     load_weights,
-    plain_state_dict,
     save_checkpoint,
     save_model,
 )
@@ -34,7 +33,7 @@ from lm.durable import (
     write_checkpoint,
     write_json,
 )
-from lm.model import TransformerLM
+from lm.model import TransformerLM, plain_state_dict
 from lm.optimizer import AdamW
 
 TINY = ModelConfig(vocab_size=17, context_length=8, d_model=16, num_layers=2, num_heads=2, d_ff=32)
@@ -100,7 +99,7 @@ def test_a_checkpoint_of_a_compiled_model_has_plain_names(tmp_path: Path) -> Non
     model = tiny_model()
     compiled = torch.compile(model)
     assert isinstance(compiled, nn.Module)
-    assert plain_state_dict(compiled).keys() == model.state_dict().keys()
+    assert plain_state_dict(compiled.state_dict()).keys() == model.state_dict().keys()
     load_weights(compiled, tiny_model(seed=1).state_dict())
     assert same(model.state_dict(), tiny_model(seed=1).state_dict())
     prefixed = {f"_orig_mod.{name}": value for name, value in tiny_model(2).state_dict().items()}
