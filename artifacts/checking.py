@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from artifacts import filesystem
-from artifacts.filesystem import Stamp
 from artifacts.lease import describe_lease
 from artifacts.record import ExternalFile, FileEntry, Record
 from artifacts.sources import content_hash
+from artifacts.stamps import Stamp, hash_file, stamps_below
 from artifacts.store import (
     DamagedRecordError,
     Store,
@@ -65,7 +65,7 @@ def _check_files(store: Store, stage: str, fingerprint: str) -> Check:
     if record is None:
         return Check("miss", f"no record {stage}/{fingerprint[:16]} under {store.url}", None)
     known = _recall_stamps(store, record)
-    found = filesystem.stamps_below(store.fs, published_path(store, record))
+    found = stamps_below(store.fs, published_path(store, record))
     changed = [entry for entry in record.files if found.get(entry.name) != known.get(entry.name)]
     problems = [problem for entry in changed if (problem := _problem(store, record, entry, found))]
     problems += [
@@ -93,7 +93,7 @@ def verify(store: Store, stage: str, fingerprint: str) -> list[str]:
         return [str(error)]
     if record is None:
         raise FileNotFoundError(f"no artifact {stage}/{fingerprint[:16]} under {store.url}")
-    found = filesystem.stamps_below(store.fs, published_path(store, record))
+    found = stamps_below(store.fs, published_path(store, record))
     problems = [_problem(store, record, entry, found) for entry in record.files]
     problems += [
         _external_problem(store, external, always_hash=True) for external in record.external_files
@@ -109,7 +109,7 @@ def _problem(store: Store, record: Record, entry: FileEntry, found: Stamps) -> s
     if stamp.size_bytes != entry.size_bytes:
         return f"{entry.name} has {stamp.size_bytes} bytes instead of {entry.size_bytes}"
     path = f"{published_path(store, record)}/{entry.name}"
-    sha256, _ = filesystem.hash_file(store.fs, path)
+    sha256, _ = hash_file(store.fs, path)
     return "" if sha256 == entry.sha256 else _wrong_hash(entry.name, entry.sha256, sha256)
 
 
@@ -131,7 +131,7 @@ def _wrong_hash(name: str, expected: str, found: str) -> str:
 
 def remember_stamps(store: Store, record: Record) -> None:
     """Note that the published files, as they are now, hold what the record says."""
-    found = filesystem.stamps_below(store.fs, published_path(store, record))
+    found = stamps_below(store.fs, published_path(store, record))
     _write_stamps(store, record, found)
 
 

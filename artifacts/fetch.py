@@ -21,6 +21,7 @@ from artifacts.filesystem import OnProgress
 from artifacts.http_range import Answer, FetchError, RangeRefusedError, open_range, redacted
 from artifacts.part_file import Part, Pin, locked_part, move_aside, put_in_place
 from artifacts.sources import ContentHash
+from artifacts.stamps import stamp_of
 
 __all__ = ["FetchError", "FetchResult", "fetch", "wait_before_retry_s"]
 
@@ -198,7 +199,7 @@ def _open_source(source: _Source, part: Part) -> Iterator[Answer]:
         return
     fs, path = filesystem.open_filesystem(source.url, {})
     try:
-        total_bytes = filesystem.stamp(fs, path).size_bytes
+        total_bytes = stamp_of(fs, path).size_bytes
         yield Answer(0, total_bytes, "", filesystem.read_blocks(fs, path))
     except (ConnectionError, TimeoutError) as error:
         raise FetchError(f"{redacted(source.url)} cannot be read: {error}") from error

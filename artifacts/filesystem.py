@@ -6,14 +6,12 @@ that stays in this file.
 """
 
 import errno
-import hashlib
-import os
 import shutil
 import threading
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +19,22 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
+from artifacts import local_disk
+
 OnProgress = Callable[[int, int], None]
 
 # One ranged request of an object store: large beside its latency, small in memory.
 BLOCK_BYTES = 16 * 2**20
 
-# What link() answers where it cannot: another device, or a filesystem without hard links.
-_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+# Requests at a time to an object store, whose answers take longer than the work.
+_NUM_REQUESTS = 16
+
 # What object stores answer to a conditional PUT that comes second, or at the same moment.
 _TAKEN = {409, 412}
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _memory_lock = threading.Lock()  # MemoryFileSystem looks and then writes; not atomic by itself
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What a filesystem tells about a file without reading it; equal stamps mean equal content."""
-
-    size_bytes: int
-    mark: str
-    """Local: mtime in ns and inode. Object store: ETag. Memory: time of creation. Else maybe ""."""
 
 
 def open_filesystem(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
@@ -86,6 +78,21 @@ def read_bytes(fs: Any, path: str) -> bytes:
     return bytes(fs.cat_file(path))
 
 
+def read_all(fs: Any, paths: Sequence[str]) -> list[bytes | None]:
+    """Return the contents of small files, in order; None for one that is not there."""
+    if local_path(fs, "") is not None:
+        return [_read_if_there(fs, path) for path in paths]
+    with ThreadPoolExecutor(_NUM_REQUESTS) as pool:
+        return list(pool.map(partial(_read_if_there, fs), paths))
+
+
+def _read_if_there(fs: Any, path: str) -> bytes | None:
+    try:
+        return read_bytes(fs, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def read_blocks(fs: Any, path: str) -> Iterator[bytes]:
     """Yield the content of a file of any size, block by block."""
     local = local_path(fs, path)
@@ -100,27 +107,13 @@ def read_blocks(fs: Any, path: str) -> Iterator[bytes]:
         yield bytes(fs.cat_file(path, start=start, end=min(start + BLOCK_BYTES, size_bytes)))
 
 
-def hash_file(fs: Any, path: str, on_progress: OnProgress | None = None) -> tuple[str, int]:
-    """Return the sha256 and the size of a file; progress is in bytes."""
-    digest = hashlib.sha256()
-    total = int(fs.info(path)["size"]) if on_progress else 0
-    size_bytes = 0
-    for block in read_blocks(fs, path):
-        digest.update(block)
-        size_bytes += len(block)
-        if on_progress:
-            on_progress(size_bytes, total)
-    return digest.hexdigest(), size_bytes
-
-
 def write_bytes(fs: Any, path: str, data: bytes) -> None:
     """Create or replace a small file in one step: readers see the old content or the new one."""
     local = local_path(fs, path)
     if local is None:
         fs.pipe_file(path, data)
         return
-    temporary = _write_beside(local, data)
-    temporary.replace(local)
+    local_disk.write_beside(local, data).replace(local)
 
 
 def create_exclusive(fs: Any, path: str, data: bytes) -> bool:
@@ -139,7 +132,7 @@ def create_exclusive(fs: Any, path: str, data: bytes) -> bool:
 def _create(fs: Any, path: str, data: bytes) -> None:
     local = local_path(fs, path)
     if local is not None:
-        _create_local(local, data)
+        local_disk.create(local, data)
     elif isinstance(fs, MemoryFileSystem):
         with _memory_lock:
             fs.pipe_file(path, data, mode="create")
@@ -159,50 +152,8 @@ def _create_remote(fs: Any, path: str, data: bytes) -> None:
         raise
 
 
-def _create_local(path: Path, data: bytes) -> None:
-    temporary = _write_beside(path, data)
-    try:
-        os.link(temporary, path)  # atomic, and fails where the name is taken
-        _sync(path.parent)
-    except OSError as error:
-        if error.errno not in _NO_LINK:
-            raise
-        # No hard links here: exclusive still, but a crash within these two lines leaves a file
-        # that does not parse, which is reported as damaged.
-        with path.open("xb") as file:
-            file.write(data)
-    finally:
-        temporary.unlink()
-
-
 def _holds(fs: Any, path: str, data: bytes) -> bool:
-    try:
-        return read_bytes(fs, path) == data
-    except FileNotFoundError:
-        return False
-
-
-def _write_beside(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return _read_if_there(fs, path) == data
 
 
 def upload(fs: Any, source: Path, path: str, *, may_link: bool) -> None:
@@ -214,12 +165,11 @@ def upload(fs: Any, source: Path, path: str, *, may_link: bool) -> None:
     local = local_path(fs, path)
     if local is None:
         fs.put_file(str(source), path)
-        return
-    local.parent.mkdir(parents=True, exist_ok=True)
-    if not (may_link and _link(source, local)):
-        _copy(source, local)
-    _sync(local)
-    local.chmod(0o444)  # immutable from here on, whatever its builder still does
+    elif may_link:
+        local_disk.link_or_copy(source, local)
+        local_disk.sync(local)  # who wrote it need not have waited for the disk
+    else:
+        local_disk.copy(source, local)
 
 
 def copy_within(fs: Any, names: Mapping[str, str]) -> None:
@@ -227,83 +177,21 @@ def copy_within(fs: Any, names: Mapping[str, str]) -> None:
 
     A hard link if local, a server-side copy if not.
     """
-    folders = set()
+    folders = {local.parent for path in names.values() if (local := local_path(fs, path))}
+    if not folders:
+        with ThreadPoolExecutor(_NUM_REQUESTS) as pool:
+            list(pool.map(fs.cp_file, names.keys(), names.values()))
+        return
     for source, path in names.items():
-        local = local_path(fs, path)
-        if local is None:
-            fs.cp_file(source, path)
-            continue
-        local.parent.mkdir(parents=True, exist_ok=True)
-        folders.add(local.parent)
-        if not _link(Path(source), local):
-            _copy(Path(source), local)
-            _sync(local)
-            local.chmod(0o444)
+        local_disk.link_or_copy(Path(source), Path(path))
     for folder in sorted(folders):  # once each: a sync takes milliseconds, a link microseconds
-        _sync(folder)
-        _sync(folder.parent)
-
-
-def _copy(source: Path, path: Path) -> None:
-    try:
-        shutil.copyfile(source, path)
-    except BaseException:
-        path.unlink(missing_ok=True)  # on a full disk the torso would fill it further
-        raise
-
-
-def _link(source: Path, path: Path) -> bool:
-    try:
-        os.link(source, path)
-    except OSError as error:
-        if error.errno in _NO_LINK:
-            return False
-        raise
-    return True
+        local_disk.sync(folder)
+        local_disk.sync(folder.parent)
 
 
 def exists(fs: Any, path: str) -> bool:
     """Tell whether there is a file or a folder of this name."""
     return bool(fs.exists(path))
-
-
-def stamp(fs: Any, path: str) -> Stamp:
-    """Return the stamp of a file; FileNotFoundError if there is none, or it is a folder."""
-    info = fs.info(path)
-    if info["type"] != "file":
-        raise FileNotFoundError(errno.ENOENT, "not a file", full_url(fs, path))
-    return _stamp_from_info(fs, info)
-
-
-def stamps_below(fs: Any, folder: str) -> dict[str, Stamp]:
-    """Return the stamps of all files below a folder by their names relative to it."""
-    try:
-        found = fs.find(folder, detail=True)
-    except FileNotFoundError:
-        return {}
-    prefix = folder + "/"
-    return {
-        path.removeprefix(prefix): _stamp_from_info(fs, info)
-        for path, info in found.items()
-        if path.startswith(prefix)
-    }
-
-
-def _stamp_from_info(fs: Any, info: Mapping[str, Any]) -> Stamp:
-    if isinstance(fs, LocalFileSystem):
-        status = Path(info["name"]).stat()  # fsspec's mtime is a float, too coarse for ns
-        return Stamp(status.st_size, f"{status.st_mtime_ns}:{status.st_ino}")
-    if info["size"] is None:
-        raise ValueError(f"{info['name']} does not tell its size; fetch it to a local file first")
-    keys = ("ETag", "etag", "md5Hash", "created", "LastModified", "Last-Modified", "mtime")
-    mark = next((_mark(info[key]) for key in keys if info.get(key)), "")
-    return Stamp(int(info["size"]), mark)
-
-
-def _mark(value: object) -> str:
-    # memory:// gives its time of creation as a datetime in info() and as a number in find().
-    timestamp = getattr(value, "timestamp", None)
-    return str(timestamp() if timestamp else value)
 
 
 def names_in(fs: Any, folder: str) -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts import filesystem
-from artifacts.filesystem import OnProgress, Stamp
+from artifacts.filesystem import OnProgress
+from artifacts.stamps import Stamp, find_stamp, hash_file, stamp_of
 
 # A file that changes twice within its filesystem's clock tick keeps its mtime, so what is younger
 # than the coarsest tick in use (2 s, FAT) is not remembered; git calls such entries "racy".
@@ -40,7 +41,7 @@ def content_hash(
     """
     fs, path = filesystem.open_filesystem(str(uri), {})
     try:
-        before = filesystem.stamp(fs, path)
+        before = stamp_of(fs, path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no file {uri}; give the path or URL of one") from error
     memo = memo_dir / _memo_name(filesystem.full_url(fs, path)) if memo_dir else None
@@ -48,8 +49,8 @@ def content_hash(
     if known is not None:
         return known
     hashed_at = time.time()
-    sha256, size_bytes = filesystem.hash_file(fs, path, on_progress)
-    if filesystem.stamp(fs, path) != before or size_bytes != before.size_bytes:
+    sha256, size_bytes = hash_file(fs, path, on_progress)
+    if stamp_of(fs, path) != before or size_bytes != before.size_bytes:
         raise ValueError(f"{uri} changed while it was read; run again when its writer is done")
     content = ContentHash(sha256, size_bytes)
     if memo and not _is_racy(fs, before, hashed_at):
@@ -60,18 +61,15 @@ def content_hash(
 def recall(uri: str | Path, *, memo_dir: Path) -> ContentHash | None:
     """Return the remembered hash of a file that has not changed since, without reading it."""
     fs, path = filesystem.open_filesystem(str(uri), {})
-    try:
-        now = filesystem.stamp(fs, path)
-    except FileNotFoundError:
-        return None
-    return _recall(memo_dir / _memo_name(filesystem.full_url(fs, path)), now)
+    now = find_stamp(fs, path)
+    return _recall(memo_dir / _memo_name(filesystem.full_url(fs, path)), now) if now else None
 
 
 def remember(uri: str | Path, content: ContentHash, memo_dir: Path) -> None:
     """Note the hash of a file that the caller has just written, so that nobody hashes it again."""
     fs, path = filesystem.open_filesystem(str(uri), {})
     memo = memo_dir / _memo_name(filesystem.full_url(fs, path))
-    _remember(memo, filesystem.stamp(fs, path), content)
+    _remember(memo, stamp_of(fs, path), content)
 
 
 def _memo_name(url: str) -> str:

@@ -7,16 +7,17 @@ was paused and wakes up late cannot change what another one has staged.
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote
 
 from artifacts import filesystem
-from artifacts.filesystem import Stamp
 from artifacts.record import FileEntry
 from artifacts.sources import content_hash
+from artifacts.stamps import Stamp, find_stamp, hash_file, stamp_of, stamps_below
 from artifacts.store import Store, hidden_path
 
 
@@ -39,7 +40,6 @@ class StagedPart:
 
     entry: FileEntry
     path: str
-    stamp: Stamp
     note_path: str
 
 
@@ -95,7 +95,7 @@ def _stage(
     note_path = _note_path(staging, entry.name)
     path = f"{_folder(staging)}/data/{uuid.uuid4().hex}"
     filesystem.upload(fs, local_path, path, may_link=move)
-    note = {"entry": entry.to_json(), "path": path, "stamp": asdict(filesystem.stamp(fs, path))}
+    note = {"entry": entry.to_json(), "path": path, "stamp": asdict(stamp_of(fs, path))}
     data = json.dumps(note).encode()
     if known is None and not filesystem.exists(fs, note_path):
         if filesystem.create_exclusive(fs, note_path, data):
@@ -142,31 +142,39 @@ def open_part(staging: Staging, name: str) -> IO[bytes]:
 
 def intact_parts(staging: Staging) -> list[StagedPart]:
     """Return the parts whose data is what their notes say."""
-    folder = f"{_folder(staging)}/parts"
-    notes = filesystem.names_in(staging.store.fs, folder)
-    parts = [_read_part(staging, f"{folder}/{note}") for note in notes if note.endswith(".json")]
+    fs, folder = staging.store.fs, _folder(staging)
+    notes = [name for name in filesystem.names_in(fs, f"{folder}/parts") if name.endswith(".json")]
+    paths = [f"{folder}/parts/{name}" for name in notes]
+    found = {
+        f"{folder}/data/{name}": stamp for name, stamp in stamps_below(fs, f"{folder}/data").items()
+    }
+    parts = [
+        _part_of(fs, path, note, found.get)
+        for path, note in zip(paths, filesystem.read_all(fs, paths), strict=True)
+    ]
     return [part for part in parts if part is not None]
 
 
 def _intact_part(staging: Staging, name: str) -> StagedPart | None:
-    return _read_part(staging, _note_path(staging, name))
+    fs, path = staging.store.fs, _note_path(staging, name)
+    (note,) = filesystem.read_all(fs, [path])
+    return _part_of(fs, path, note, partial(find_stamp, fs))
 
 
-def _read_part(staging: Staging, note_path: str) -> StagedPart | None:
+def _part_of(
+    fs: Any, note_path: str, note: bytes | None, find: Callable[[str], Stamp | None]
+) -> StagedPart | None:
     """Return a part if its note can be read and its data is what the note says."""
-    fs = staging.store.fs
     try:
-        note = json.loads(filesystem.read_bytes(fs, note_path))
-        entry, stamp = FileEntry.from_json(note["entry"]), Stamp(**note["stamp"])
-        part = StagedPart(entry, note["path"], stamp, note_path)
-        now = filesystem.stamp(fs, part.path)
-        if now == stamp:
-            return part
-        if now.size_bytes != entry.size_bytes:
-            return None
-        return part if filesystem.hash_file(fs, part.path)[0] == entry.sha256 else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        data = json.loads(note or b"")
+        entry, stamp = FileEntry.from_json(data["entry"]), Stamp(**data["stamp"])
+        part = StagedPart(entry, data["path"], note_path)
+    except (ValueError, KeyError, TypeError):
         return None  # as if it had not been finished: the builder makes it again
+    now = find(part.path)
+    if now is None or now.size_bytes != entry.size_bytes:
+        return None
+    return part if now == stamp or hash_file(fs, part.path)[0] == entry.sha256 else None
 
 
 def _check_name(name: str) -> None:

@@ -123,7 +123,9 @@ def find_record(store: Store, stage: str, fingerprint: str) -> Record | None:
     Raises:
         DamagedRecordError: There is one that cannot be read, or that is another artifact's.
     """
-    record = _read_record(store, record_path(store, stage, fingerprint))
+    path = record_path(store, stage, fingerprint)
+    (data,) = filesystem.read_all(store.fs, [path])
+    record = _parsed(store, path, data)
     if record is None or (record.stage, record.fingerprint) == (stage, fingerprint):
         return record
     raise DamagedRecordError(
@@ -132,10 +134,8 @@ def find_record(store: Store, stage: str, fingerprint: str) -> Record | None:
     )
 
 
-def _read_record(store: Store, path: str) -> Record | None:
-    try:
-        data = filesystem.read_bytes(store.fs, path)
-    except (FileNotFoundError, NotADirectoryError):
+def _parsed(store: Store, path: str, data: bytes | None) -> Record | None:
+    if data is None:
         return None
     try:
         return Record.from_json(json.loads(data))
@@ -149,17 +149,20 @@ def _read_record(store: Store, path: str) -> Record | None:
 def list_records(store: Store, stage: str | None = None) -> list[Record]:
     """Return the records of one stage or of all, newest first; damaged ones are left out."""
     stages = [stage] if stage else _visible_names(store, store.root)
+    paths = [
+        f"{store.root}/{name}/{short}/record.json"
+        for name in stages
+        for short in _visible_names(store, f"{store.root}/{name}")
+    ]
     records = []
-    for name in stages:
-        check_stage(name)
-        for short in _visible_names(store, f"{store.root}/{name}"):
-            try:
-                record = _read_record(store, f"{store.root}/{name}/{short}/record.json")
-            except DamagedRecordError as error:
-                logger.warning("left out of the list: %s", error)
-                continue
-            if record is not None:
-                records.append(record)
+    for path, data in zip(paths, filesystem.read_all(store.fs, paths), strict=True):
+        try:
+            record = _parsed(store, path, data)
+        except DamagedRecordError as error:
+            logger.warning("left out of the list: %s", error)
+            continue
+        if record is not None:
+            records.append(record)
     return sorted(records, key=lambda record: record.started_at, reverse=True)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifacts import filesystem
+from artifacts.stamps import hash_file, stamp_of, stamps_below
 
 if TYPE_CHECKING:
     from artifacts.store import Store
@@ -47,11 +48,11 @@ def test_written_bytes_replace_and_change_the_stamp(store: Store) -> None:
     """Other content has another stamp, even at the same size."""
     path = f"{store.root}/folder/a"
     filesystem.write_bytes(store.fs, path, b"one")
-    before = filesystem.stamp(store.fs, path)
-    assert filesystem.stamp(store.fs, path) == before
-    assert filesystem.stamps_below(store.fs, f"{store.root}/folder") == {"a": before}
+    before = stamp_of(store.fs, path)
+    assert stamp_of(store.fs, path) == before
+    assert stamps_below(store.fs, f"{store.root}/folder") == {"a": before}
     filesystem.write_bytes(store.fs, path, b"two")
-    assert filesystem.stamp(store.fs, path) != before
+    assert stamp_of(store.fs, path) != before
     assert filesystem.read_bytes(store.fs, path) == b"two"
 
 
@@ -59,14 +60,14 @@ def test_what_is_absent_is_told_as_absent(store: Store) -> None:
     """Looking for what is not there lists nothing, or raises FileNotFoundError."""
     path = f"{store.root}/nowhere"
     assert filesystem.names_in(store.fs, path) == []
-    assert filesystem.stamps_below(store.fs, path) == {}
+    assert stamps_below(store.fs, path) == {}
     assert not filesystem.exists(store.fs, path)
     filesystem.remove(store.fs, path)
     filesystem.remove_below(store.fs, path)
     with pytest.raises(FileNotFoundError):
         filesystem.read_bytes(store.fs, path)
     with pytest.raises(FileNotFoundError):
-        filesystem.stamp(store.fs, path)
+        stamp_of(store.fs, path)
 
 
 def test_folders_move_and_vanish_with_all_below(store: Store) -> None:
@@ -74,9 +75,9 @@ def test_folders_move_and_vanish_with_all_below(store: Store) -> None:
     for name in ("a/b", "a/c/d"):
         filesystem.write_bytes(store.fs, f"{store.root}/{name}", name.encode())
     filesystem.move(store.fs, f"{store.root}/a", f"{store.root}/x/y")
-    assert set(filesystem.stamps_below(store.fs, store.root)) == {"x/y/b", "x/y/c/d"}
+    assert set(stamps_below(store.fs, store.root)) == {"x/y/b", "x/y/c/d"}
     filesystem.remove_below(store.fs, f"{store.root}/x")
-    assert filesystem.stamps_below(store.fs, store.root) == {}
+    assert stamps_below(store.fs, store.root) == {}
 
 
 def test_blocks_join_to_the_file(store: Store) -> None:
@@ -86,9 +87,7 @@ def test_blocks_join_to_the_file(store: Store) -> None:
     filesystem.write_bytes(store.fs, path, content)
     assert b"".join(filesystem.read_blocks(store.fs, path)) == content
     seen: list[tuple[int, int]] = []
-    _, size_bytes = filesystem.hash_file(
-        store.fs, path, lambda done, total: seen.append((done, total))
-    )
+    _, size_bytes = hash_file(store.fs, path, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(content), len(content)) == (size_bytes, size_bytes)
     assert len(seen) == 2
 

@@ -20,6 +20,7 @@ from artifacts.fingerprint import fingerprint
 from artifacts.publishing import publish
 from artifacts.record import ExternalFile, Record, Reference
 from artifacts.staging import add_part, open_staging, staged_parts
+from artifacts.stamps import stamps_below
 from artifacts.store import (
     find_record,
     list_records,
@@ -106,7 +107,7 @@ def test_publishing_twice_is_a_no_op(store: Store, build: Build) -> None:
 def test_nothing_is_left_in_staging(store: Store, build: Build) -> None:
     """The winner removes the staged parts and its scratch folder."""
     build(store, FILES)
-    assert filesystem.stamps_below(store.fs, f"{store.root}/.staging") == {}
+    assert stamps_below(store.fs, f"{store.root}/.staging") == {}
     assert not (store.cache_dir / "staging" / "encode_shards").exists() or not list(
         (store.cache_dir / "staging").rglob("work")
     )
@@ -206,7 +207,7 @@ def test_first_of_two_concurrent_publishers_wins(open_again: OpenStore, stage_fi
     store = open_again()
     assert len({record.folder for record in records}) == 1
     assert verify(store, records[0].stage, records[0].fingerprint) == []
-    found = filesystem.stamps_below(store.fs, f"{store.root}/encode_shards")
+    found = stamps_below(store.fs, f"{store.root}/encode_shards")
     assert {name.split("/")[1] for name in found} == {records[0].folder, "record.json"}
 
 

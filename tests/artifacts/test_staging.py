@@ -10,6 +10,7 @@ import pytest
 from artifacts import filesystem
 from artifacts.record import FileEntry
 from artifacts.staging import add_part, open_part, open_staging, staged_parts
+from artifacts.stamps import stamps_below
 
 if TYPE_CHECKING:
     from artifacts.store import Store
@@ -57,9 +58,9 @@ def test_same_part_twice_is_a_no_op(store: Store, source: Path) -> None:
     """The same content under the same name is stored once."""
     staging = open_staging(store, "encode", KEY)
     add_part(staging, source, "a")
-    before = filesystem.stamps_below(store.fs, store.root)
+    before = stamps_below(store.fs, store.root)
     add_part(staging, source, "a")
-    assert filesystem.stamps_below(store.fs, store.root) == before
+    assert stamps_below(store.fs, store.root) == before
 
 
 def test_other_content_under_a_staged_name_is_refused(store: Store, source: Path) -> None:
