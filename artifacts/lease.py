@@ -29,12 +29,16 @@ class LeaseHeldError(RuntimeError):
 
     def __init__(self, owner: str, age_s: float, place: str) -> None:
         """Name who holds it and when it was last heard of."""
-        super().__init__(
-            f"{place} is being built by {owner}, last heard of {age_s:.0f} s ago; "
-            "wait for it, or end that run"
-        )
+        super().__init__(owner, age_s, place)  # all of them, so that it can be pickled
         self.owner = owner
         self.age_s = age_s
+        self.place = place
+
+    def __str__(self) -> str:
+        return (
+            f"{self.place} is being built by {self.owner}, last heard of {self.age_s:.0f} s ago; "
+            "wait for it, or end that run"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from artifacts import filesystem
 from artifacts.record import FileEntry
 from artifacts.sources import content_hash
-from artifacts.stamps import Stamp, find_stamp, hash_file, stamp_of, stamps_below
+from artifacts.stamps import Stamp, find_stamp, hash_file, stamp_of, stamp_of_local, stamps_below
 from artifacts.store import Store, hidden_path
 
 
@@ -65,39 +65,51 @@ def add_part(
         staging: Where.
         local_path: The finished file; it is copied unless `move` is given.
         name: Its name in the artifact, with forward slashes for sub-folders.
-        move: Give the file up: on one disk nothing is copied then.
+        move: Give the file up: on one disk nothing is copied then, so nobody may have it open for
+            writing, not even a builder that was taken for dead; write it under a unique name.
         replace: Let other content take the place of an earlier part of this name; for files that
             honestly differ from build to build, such as timings.
 
     Raises:
-        ValueError: The name is not relative, or a part of this name has other content.
+        ValueError: The name is not relative, a part of this name has other content, or the file
+            is still being written.
         OSError: No space is left; what was finished stays.
     """
     _check_name(name)
+    before = stamp_of_local(local_path)
     content = content_hash(local_path, memo_dir=None)
     entry = FileEntry(name, content.size_bytes, content.sha256)
-    with filesystem.disk_full_explained(staging.store.url):
-        _stage(staging, local_path, entry, move=move, replace=replace)
+    known = _intact_part(staging, name)
+    if known is None or not _is_settled(known.entry, entry, replace=replace):
+        with filesystem.disk_full_explained(staging.store.url):
+            path = _upload(staging, local_path, before, may_link=move)
+            _name(staging, entry, path, is_new=known is None, replace=replace)
     if move:
         local_path.unlink()  # only now, so that a crash before never loses the content
     staging.promised[name] = entry
     return entry
 
 
-def _stage(
-    staging: Staging, local_path: Path, entry: FileEntry, *, move: bool, replace: bool
-) -> None:
-    """Upload the data and create the note that makes it the part of its name."""
+def _upload(staging: Staging, local_path: Path, before: Stamp, *, may_link: bool) -> str:
+    """Store the data under a name that nobody else uses, and return its path."""
     fs = staging.store.fs
-    known = _intact_part(staging, entry.name)
-    if known is not None and _is_settled(known.entry, entry, replace=replace):
-        return
-    note_path = _note_path(staging, entry.name)
     path = f"{_folder(staging)}/data/{uuid.uuid4().hex}"
-    filesystem.upload(fs, local_path, path, may_link=move)
+    filesystem.upload(fs, local_path, path, may_link=may_link)
+    if stamp_of_local(local_path) != before:
+        filesystem.remove(fs, path)
+        raise ValueError(
+            f"{local_path} changed while it was staged; add a part when its writer is done, and "
+            "let no two builders write the same file"
+        )
+    return path
+
+
+def _name(staging: Staging, entry: FileEntry, path: str, *, is_new: bool, replace: bool) -> None:
+    """Create the note that makes uploaded data the part of its name."""
+    fs, note_path = staging.store.fs, _note_path(staging, entry.name)
     note = {"entry": entry.to_json(), "path": path, "stamp": asdict(stamp_of(fs, path))}
     data = json.dumps(note).encode()
-    if known is None and not filesystem.exists(fs, note_path):
+    if is_new and not filesystem.exists(fs, note_path):
         if filesystem.create_exclusive(fs, note_path, data):
             return
         winner = _intact_part(staging, entry.name)

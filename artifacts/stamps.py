@@ -4,6 +4,7 @@ import errno
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from artifacts.filesystem import OnProgress, full_url, local_path, read_blocks
@@ -24,6 +25,12 @@ def stamp_of(fs: Any, path: str) -> Stamp:
     if info["type"] != "file":
         raise FileNotFoundError(errno.ENOENT, "not a file", full_url(fs, path))
     return _stamp_from_info(fs, info)
+
+
+def stamp_of_local(path: Path) -> Stamp:
+    """Return the stamp of a file on this machine's disk."""
+    status = path.stat()
+    return Stamp(status.st_size, f"{status.st_mtime_ns}:{status.st_ino}")
 
 
 def find_stamp(fs: Any, path: str) -> Stamp | None:
@@ -51,8 +58,7 @@ def stamps_below(fs: Any, folder: str) -> dict[str, Stamp]:
 def _stamp_from_info(fs: Any, info: Mapping[str, Any]) -> Stamp:
     local = local_path(fs, info["name"])
     if local is not None:
-        status = local.stat()  # fsspec's mtime is a float, too coarse for ns
-        return Stamp(status.st_size, f"{status.st_mtime_ns}:{status.st_ino}")
+        return stamp_of_local(local)  # fsspec's mtime is a float, too coarse for ns
     if info["size"] is None:
         raise ValueError(f"{info['name']} does not tell its size; fetch it to a local file first")
     keys = ("ETag", "etag", "md5Hash", "created", "LastModified", "Last-Modified", "mtime")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import pickle
 import socket
 import threading
 from collections.abc import Iterator
@@ -289,6 +290,12 @@ def test_patience_ends(server: Server, destination: Path) -> None:
     with pytest.raises(FetchError, match=r"answers 503 .*gave up after 3 failures"):
         _fetch(server, destination, attempts=3)
     assert len(server.requests) == 3
+
+
+def test_error_survives_pickling() -> None:
+    """Task runners on other machines send exceptions back, and callers branch on them."""
+    again = pickle.loads(pickle.dumps(FetchError("no answer", 7.0)))
+    assert (str(again), type(again)) == ("no answer", FetchError)
 
 
 def test_default_wait_grows_and_is_spread() -> None:

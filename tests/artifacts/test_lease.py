@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 import threading
@@ -184,6 +185,15 @@ def test_damaged_note_frees_the_lease(store: Store, damage: bytes) -> None:
     filesystem.write_bytes(store.fs, path, damage)
     with hold_lease(store, "encode", KEY, owner="me"):
         assert describe_lease(store, "encode", KEY) is not None
+
+
+def test_refusal_survives_pickling() -> None:
+    """Task runners on other machines send exceptions back."""
+    error = LeaseHeldError("host:1", 3.2, "encode/ab under s3://b")
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error)
+    assert str(error).startswith("encode/ab under s3://b is being built by host:1, last heard of 3")
+    assert (again.owner, again.age_s) == ("host:1", 3.2)
 
 
 @pytest.mark.parametrize("heartbeat_s", [0, -1, 31])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pytest
 
 from artifacts import filesystem
 from artifacts.record import FileEntry
-from artifacts.staging import add_part, open_part, open_staging, staged_parts
+from artifacts.staging import Staging, add_part, open_part, open_staging, staged_parts
 from artifacts.stamps import stamps_below
 
 if TYPE_CHECKING:
@@ -75,6 +76,32 @@ def test_other_content_under_a_staged_name_is_refused(store: Store, source: Path
     assert staged_parts(staging)["a"].size_bytes == 5
 
 
+def test_file_that_is_still_written_is_refused(steps: Steps, source: Path) -> None:
+    """A file that changes between hashing and storing is never staged under the old hash."""
+    staging = open_staging(steps.store, "encode", KEY)
+    refusals = set()
+    for at in range(1, 50):
+        source.write_bytes(b"abc")
+        steps.watch(at, partial(source.write_bytes, b"xyz"))
+        refusals.add(_refusal(staging, source, f"part-{at}"))
+        steps.end()
+        for name in staged_parts(open_staging(steps.store, "encode", KEY)):
+            with open_part(staging, name) as file:
+                assert file.read() == b"abc"
+        if steps.count < at:
+            assert len(refusals) > 1
+            return
+    pytest.fail("staging never came to an end")
+
+
+def _refusal(staging: Staging, source: Path, name: str) -> str:
+    try:
+        add_part(staging, source, name)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize("damage", [b"abd", b"ab", None])
 def test_damaged_part_is_built_again(store: Store, source: Path, damage: bytes | None) -> None:
     """A part that was flipped, cut or lost does not count, and can be added again."""
@@ -109,7 +136,7 @@ def test_rival_adding_the_same_part_is_no_conflict(
         key = f"{at:064x}"
         rival = open_staging(open_again(), "encode", key)
         mine = open_staging(steps.store, "encode", key)
-        steps.watch(at, lambda rival=rival: add_part(rival, source, "a"))  # type: ignore[misc]
+        steps.watch(at, partial(add_part, rival, source, "a"))
         entry = add_part(mine, source, "a")
         steps.end()
         assert staged_parts(open_staging(open_again(), "encode", key)) == {"a": entry}
