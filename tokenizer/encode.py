@@ -1,43 +1,67 @@
 """Own encoding a byte range of a text to a shard of token ids and its document offsets."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from functools import lru_cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.cuts import CutRule, cut_rule
+from tokenizer.fast_encoder import FastEncoder
+from tokenizer.kernels.encode_table import WORD_BYTES
+from tokenizer.merging import merge_pretoken
 from tokenizer.pretokenize import iter_pretokens, iter_segments
-from tokenizer.windows import ByteSource, iter_windows, open_source, read_bytes
+from tokenizer.ranges import cut_range
+from tokenizer.windows import WINDOW_BYTES, ByteSource, iter_windows, open_source, read_bytes
 
 DOCUMENT_SEPARATOR = "<|endoftext|>"
 
 _HEADER_BYTES = 128
 _MAX_UINT16_VOCAB = 65_536
+_CACHED_PRETOKENS = 2**17
+
+
+_Encoded = tuple[NDArray[np.unsignedinteger], NDArray[np.int64], int]
+"""Token ids, places after each document separator, bytes of the text."""
+
+_Encode = Callable[[bytearray, NDArray[np.uint8], int], _Encoded]
+"""Encodes a window of `iter_windows`."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every encoding thread is given."""
+
+    rule: CutRule
+    separator: bytes
+    vocab_size: int
+    dtype: np.dtype[np.unsignedinteger]
 
 
 class BytePairEncoding(Protocol):
     """What encoding needs of a tokenizer; `Tokenizer` has it."""
 
     @property
-    def vocab(self) -> dict[int, bytes]:
-        """Return {token id: bytes}."""
+    def vocab(self) -> Mapping[int, bytes]:
+        """Map each token id to its bytes."""
 
     @property
-    def merges(self) -> list[tuple[bytes, bytes]]:
-        """Return the merges, first one first."""
+    def merges(self) -> Sequence[tuple[bytes, bytes]]:
+        """List the merges, first one first."""
 
     @property
     def special_tokens(self) -> Sequence[str]:
-        """Return the special tokens."""
+        """List the special tokens."""
 
     @property
     def pattern(self) -> str:
-        """Return the split pattern's name or regex."""
+        """Name the split pattern, or give its regex."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +117,9 @@ def encode_file(
         raise ValueError(f"num_threads ({num_threads}) must be at least 1")
     rule = cut_rule(special_tokens=tokenizer.special_tokens, pattern=tokenizer.pattern)
     separator = document_separator.encode("utf-8")
-    dtype = np.dtype("<u2" if max(tokenizer.vocab, default=0) < _MAX_UINT16_VOCAB else "<u4")
+    vocab_size = max(tokenizer.vocab, default=-1) + 1
+    dtype = np.dtype("<u2" if vocab_size <= _MAX_UINT16_VOCAB else "<u4")
+    job = _Job(rule=rule, separator=separator, vocab_size=vocab_size, dtype=dtype)
     with open_source(path) as source, output.open("wb") as shard:
         end = source.size_bytes if stop is None else stop
         if not 0 <= start <= end <= source.size_bytes:
@@ -103,10 +129,8 @@ def encode_file(
         shard.write(bytes(_HEADER_BYTES))
         documents = [np.zeros(1, np.int64)] if _begins_document(source, start, separator) else []
         num_tokens = done = 0
-        windows = _encode_windows(tokenizer, source, start, end, rule, separator, num_threads)
-        for ids, ends, size in windows:
-            _check_ids(ids, tokenizer)
-            shard.write(ids.astype(dtype, copy=False).data)
+        for ids, ends, size in _encode_spans(tokenizer, source, start, end, job, num_threads):
+            shard.write(ids.data)
             documents.append(ends + num_tokens)
             num_tokens += len(ids)
             done += size
@@ -124,60 +148,104 @@ def encode_file(
     )
 
 
-def _encode_windows(
+def _encode_spans(
     tokenizer: BytePairEncoding,
     source: ByteSource,
     start: int,
     stop: int,
-    rule: CutRule,
-    separator: bytes,
+    job: _Job,
     num_threads: int,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
-    """Yield (ids, places after each document separator, bytes) by window, in order."""
+) -> Iterator[_Encoded]:
+    """Yield what `_encode_window` returns for every window of the range, in order.
+
+    The arrays are used again once the next item is asked for.
+    """
+    make = _fast_encoder if job.rule.at_whitespace else _regex_encoder
+    if num_threads == 1:
+        encode = make(tokenizer, job)
+        for buffer, data, length in iter_windows(source, start, stop, job.rule):
+            yield encode(buffer, data, length)
+        return
+    spans = cut_range(source, start, stop, WINDOW_BYTES, job.rule)
+    encoders: SimpleQueue[_Encode] = SimpleQueue()
+    for _ in range(num_threads):
+        encoders.put(make(tokenizer, job))
+
+    def encode_span(span: tuple[int, int]) -> list[_Encoded]:
+        encode = encoders.get()
+        try:
+            encoded = []
+            for buffer, data, length in iter_windows(source, *span, job.rule, span[1] - span[0]):
+                ids, ends, size = encode(buffer, data, length)
+                encoded.append((ids.copy(), ends.copy(), size))
+            return encoded
+        finally:
+            encoders.put(encode)
+
+    with ThreadPoolExecutor(num_threads) as pool:
+        # As many spans ahead of the writer as keep all threads busy, and no more, for memory.
+        ahead = deque(pool.submit(encode_span, span) for span in spans[: 2 * num_threads])
+        for span in spans[2 * num_threads :]:
+            yield from ahead.popleft().result()
+            ahead.append(pool.submit(encode_span, span))
+        for future in ahead:
+            yield from future.result()
+
+
+def _fast_encoder(tokenizer: BytePairEncoding, job: _Job) -> _Encode:
+    """Return a function that encodes a window with the kernels of GPT-2's pattern."""
+    encoder = FastEncoder(tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens)
+    out = encoder.empty_output(0)
+
+    def encode(_buffer: bytearray, data: NDArray[np.uint8], length: int) -> _Encoded:
+        nonlocal out
+        if len(out) < length + WORD_BYTES:
+            out = encoder.empty_output(len(data))
+        num_ids, ends = encoder.encode_window(data, length, out, job.separator)
+        return _checked(out[:num_ids], length, job), ends, length
+
+    return encode
+
+
+def _regex_encoder(tokenizer: BytePairEncoding, job: _Job) -> _Encode:
+    """Return a function that encodes a window by the `regex` module, for any pattern."""
     ids_of = {token: token_id for token_id, token in tokenizer.vocab.items()}
     ranks = {pair: rank for rank, pair in enumerate(tokenizer.merges)}
-    cache: dict[bytes, list[int]] = {}
 
-    def encode_window(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    @lru_cache(maxsize=_CACHED_PRETOKENS)
+    def ids_of_pretoken(pretoken: bytes) -> list[int]:
+        return [ids_of[token] for token in merge_pretoken(pretoken, ranks)]
+
+    def encode(buffer: bytearray, _data: NDArray[np.uint8], length: int) -> _Encoded:
         ids: list[int] = []
         ends: list[int] = []
-        for segment, special_token in iter_segments(text, tokenizer.special_tokens):
+        for segment, special_token in iter_segments(
+            bytes(buffer[:length]), tokenizer.special_tokens
+        ):
             for pretoken in iter_pretokens(segment, pattern=tokenizer.pattern):
-                known = cache.get(pretoken)
-                if known is None:
-                    known = cache[pretoken] = [ids_of[t] for t in _merge(pretoken, ranks)]
-                ids += known
+                ids += ids_of_pretoken(pretoken)
             if special_token is not None:
                 ids.append(ids_of[special_token])
-                if special_token == separator:
+                if special_token == job.separator:
                     ends.append(len(ids))
-        return np.array(ids, np.int64), np.array(ends, np.int64), len(text)
+        array = np.array(ids, dtype=np.uint32)
+        return _checked(array, length, job).astype(job.dtype), np.array(ends, np.int64), length
 
-    windows = iter_windows(source, start, stop, rule)
-    texts = (bytes(buffer[:length]) for buffer, _, length in windows)
-    with ThreadPoolExecutor(num_threads) as pool:
-        while batch := list(islice(texts, num_threads)):
-            yield from pool.map(encode_window, batch)
+    return encode
 
 
-def _merge(pretoken: bytes, ranks: dict[tuple[bytes, bytes], int]) -> list[bytes]:
-    tokens = [bytes([byte]) for byte in pretoken]
-    while len(tokens) > 1:
-        pairs = list(pairwise(tokens))
-        best = min(pairs, key=lambda pair: ranks.get(pair, len(ranks)))
-        if best not in ranks:
-            break
-        place = pairs.index(best)
-        tokens[place : place + 2] = [best[0] + best[1]]
-    return tokens
-
-
-def _check_ids(ids: NDArray[np.int64], tokenizer: BytePairEncoding) -> None:
-    if len(ids) and not (ids.min() >= 0 and int(ids.max()) < len(tokenizer.vocab)):
+def _checked(
+    ids: NDArray[np.unsignedinteger], length: int, job: _Job
+) -> NDArray[np.unsignedinteger]:
+    """Return the ids; `ValueError` when one lies outside the vocabulary or bytes gave no ids."""
+    if len(ids) > 0 and int(ids.max()) >= job.vocab_size:
         raise ValueError(
-            f"token ids from {ids.min()} to {ids.max()} do not lie in the vocabulary of "
-            f"{len(tokenizer.vocab)}; its ids must be 0 to {len(tokenizer.vocab) - 1}"
+            f"token id {ids.max()} does not lie in the vocabulary, whose ids are 0 to "
+            f"{job.vocab_size - 1}"
         )
+    if len(ids) == 0 and length > 0:
+        raise ValueError(f"{length} bytes of text gave no token ids; this is a bug of the encoder")
+    return ids
 
 
 def _begins_document(source: ByteSource, start: int, separator: bytes) -> bool:

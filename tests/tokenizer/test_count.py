@@ -4,7 +4,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenizer import reference
@@ -56,7 +56,6 @@ def test_a_remote_text_is_counted_like_a_local_one(tmp_path: Path) -> None:
     assert remote.to_dict() == count_pretokens(path, special_tokens=SPECIAL_TOKENS).to_dict()
 
 
-@settings(deadline=None)  # the first call compiles
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_counted_like_the_reference(
     data: bytes, tmp_path_factory: pytest.TempPathFactory

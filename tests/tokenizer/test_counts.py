@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenizer.counts import PretokenCounts, merge, read_counts, write_counts
@@ -14,7 +14,6 @@ from tokenizer.counts import PretokenCounts, merge, read_counts, write_counts
 dicts = st.dictionaries(st.binary(min_size=1, max_size=40), st.integers(1, 2**40), max_size=30)
 
 
-@settings(deadline=None)  # the first call compiles
 @given(counts=dicts)
 def test_flat_form_is_sorted_and_reversible(counts: dict[bytes, int]) -> None:
     """The flat form lists pretokens in byte order and turns back into the same dictionary."""
@@ -25,7 +24,6 @@ def test_flat_form_is_sorted_and_reversible(counts: dict[bytes, int]) -> None:
     assert flat.num_bytes == sum(len(pretoken) * count for pretoken, count in counts.items())
 
 
-@settings(deadline=None)  # the first call compiles
 @given(parts=st.lists(dicts, min_size=1, max_size=4))
 def test_merge_adds_up(parts: list[dict[bytes, int]]) -> None:
     """Merged counts are sums, whatever the order of the parts."""
@@ -45,7 +43,6 @@ def test_pretokens_that_share_a_beginning_or_hold_nul_are_kept_apart() -> None:
     assert merged.to_dict() == {pretoken: 2 * count for pretoken, count in counts.items()}
 
 
-@settings(deadline=None)  # the first call compiles
 @given(counts=dicts)
 def test_files_are_read_back(
     counts: dict[bytes, int], tmp_path_factory: pytest.TempPathFactory

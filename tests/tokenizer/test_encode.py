@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from strategies import SPECIAL_TOKENS, byte_strings
+from hypothesis import given
+from tests.strategies import SPECIAL_TOKENS, byte_strings
 
 from tokenizer import reference
 from tokenizer.encode import EncodedFile, encode_file
@@ -59,7 +59,6 @@ def test_ids_are_the_reference_s(tmp_path: Path) -> None:
     assert result.size_bytes == len(TEXT)
 
 
-@settings(deadline=None)  # the first call compiles
 @given(data=byte_strings())
 def test_any_bytes_are_encoded_like_the_reference(
     data: bytes, tmp_path_factory: pytest.TempPathFactory

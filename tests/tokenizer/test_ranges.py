@@ -4,7 +4,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenizer.cuts import cut_rule
@@ -36,7 +36,6 @@ def _pretokens(data: bytes, pattern: str) -> list[bytes]:
     return list(iter_pretokens(data, pattern=pattern, special_tokens=SPECIAL_TOKENS))
 
 
-@settings(deadline=None)  # the first call compiles
 @given(data=texts, range_bytes=st.integers(1, 40), pattern=st.sampled_from(["gpt2", "cl100k"]))
 def test_ranges_tokenized_apart_give_the_whole(
     data: bytes, range_bytes: int, pattern: str, tmp_path_factory: pytest.TempPathFactory
@@ -52,7 +51,6 @@ def test_ranges_tokenized_apart_give_the_whole(
     assert apart == _pretokens(data, pattern)
 
 
-@settings(deadline=None)  # the first call compiles
 @given(data=texts, window_bytes=st.integers(1, 40))
 def test_windows_tokenized_apart_give_the_whole(
     data: bytes, window_bytes: int, tmp_path_factory: pytest.TempPathFactory

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenizer import reference
@@ -24,7 +24,6 @@ many_words = st.dictionaries(
 )
 
 
-@settings(deadline=None)  # the first call compiles
 @given(counts=many_words, num_merges=st.integers(0, 60), tie_break=st.sampled_from(TIE_BREAKS))
 def test_merges_are_the_reference_s(
     counts: dict[bytes, int], num_merges: int, tie_break: TieBreak
