@@ -4,7 +4,7 @@ The functions `fingerprint`, `lineage` and `fetch` are imported from their modul
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from artifacts.checking import Check, check, quarantine, verify
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from artifacts.publishing import publish
     from artifacts.reading import local_file, local_folder
     from artifacts.record import ExternalFile, FileEntry, Record, Reference
-    from artifacts.sources import ContentHash, content_hash
-    from artifacts.staging import Staging, add_part, open_staging, staged_parts
+    from artifacts.sources import ContentHash, content_hash, recall, remember
+    from artifacts.staging import Staging, add_part, open_part, open_staging, staged_parts
     from artifacts.store import (
         DamagedRecordError,
         Store,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from artifacts.unpacking import unpack
 
-_HOME = {
+_MODULES = {
     "Check": "checking",
     "ContentHash": "sources",
     "DamagedRecordError": "store",
@@ -55,12 +55,15 @@ _HOME = {
     "list_records": "store",
     "local_file": "reading",
     "local_folder": "reading",
+    "open_part": "staging",
     "open_staging": "staging",
     "open_store": "store",
     "publish": "publishing",
     "quarantine": "checking",
+    "recall": "sources",
     "record_of": "store",
     "reference_of": "store",
+    "remember": "sources",
     "resolve": "store",
     "staged_parts": "staging",
     "unpack": "unpacking",
@@ -93,12 +96,15 @@ __all__ = [
     "list_records",
     "local_file",
     "local_folder",
+    "open_part",
     "open_staging",
     "open_store",
     "publish",
     "quarantine",
+    "recall",
     "record_of",
     "reference_of",
+    "remember",
     "resolve",
     "staged_parts",
     "unpack",
@@ -107,7 +113,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"artifacts.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
