@@ -1,5 +1,6 @@
 """Documents: what one is, one pass over a corpus file, duplicates, and text from Parquet."""
 
+import gzip
 import hashlib
 import re
 from pathlib import Path
@@ -103,6 +104,22 @@ def test_one_document_and_no_separator_is_a_corpus(tmp_path: Path) -> None:
     assert statistics.num_documents == 1
     assert statistics.num_invalid_utf8_spans == 1
     assert list(iter_documents(path)) == [b"\xff\xfe all of it "]
+
+
+@pytest.mark.parametrize(
+    ("name", "num_documents"),
+    [("tinystories-valid", 1_164), ("openwebtext-valid", 108), ("webtext-standin-valid", 488)],
+)
+def test_real_files_have_the_documents_they_are_known_to_have(
+    shared_data: Path, tmp_path: Path, name: str, num_documents: int
+) -> None:
+    """The counts are those of the data's own table; it is clean UTF-8 with LF line ends."""
+    path = tmp_path / "text.txt"
+    path.write_bytes(gzip.decompress((shared_data / f"{name}.txt.gz").read_bytes()))
+    statistics = corpus_statistics(path)
+    assert statistics.num_documents == num_documents
+    assert (statistics.num_invalid_utf8_spans, statistics.num_cr) == (0, 0)
+    assert count_repeats(statistics.document_hashes) == 0
 
 
 def test_progress_ends_at_the_size(tmp_path: Path) -> None:
