@@ -28,6 +28,7 @@ from tasks.stage import (
 )
 from tasks.text import text_location
 from tokenizer.config import TokenizerConfig
+from tokenizer.kernels.class_ranges import CLASS_TABLE_SHA256
 
 STAGE = "count_pretokens"
 VERSION = 1
@@ -42,6 +43,7 @@ def counts_identity(config: TokenizerConfig, text: Reference) -> Identity:
             "pattern": config.pattern,
             "special_tokens": config.special_tokens,
             "range_bytes": config.range_bytes,
+            "character_classes": CLASS_TABLE_SHA256,
         },
         inputs={"text": text},
     )

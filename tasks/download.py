@@ -70,7 +70,7 @@ def download(
     sha256 = known_content(source, config, root) or fetched_content(source, root)
 
     def build(staging: Staging) -> Built:
-        text, external = _text(source, config, root, staging)
+        text, external = _text(source, sha256, config, root, staging)
         statistics = _statistics(context, config, split, text, train, staging)
         if external is None:
             add_part(staging, text, text_name(split), move=True)
@@ -82,7 +82,7 @@ def download(
 
 
 def _text(
-    source: Source, config: CorpusConfig, root: Path, staging: Staging
+    source: Source, sha256: str, config: CorpusConfig, root: Path, staging: Staging
 ) -> tuple[Path, ExternalFile | None]:
     """Return the split's text on this machine, and where it lies if it stays there."""
     unpacked = staging.workdir / text_name(source.split)
@@ -93,7 +93,7 @@ def _text(
         return unpacked, None
     if source.form == "text" and source.local_path is not None:
         return _referenced(source, source.local_path.resolve(), root)
-    original = source.local_path or fetched_file(source, root)
+    original = source.local_path or fetched_file(source, root, sha256)
     if source.form == "text":
         return original, None
     with progress(f"unpack {source.split}") as on_progress:

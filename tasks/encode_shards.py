@@ -29,6 +29,7 @@ from tasks.stage import (
 )
 from tasks.text import text_location
 from tokenizer.config import TokenizerConfig
+from tokenizer.kernels.class_ranges import CLASS_TABLE_SHA256
 
 STAGE = "encode_shards"
 VERSION = 1
@@ -47,6 +48,7 @@ def shards_identity(
             "split": split,
             "range_bytes": config.range_bytes,
             "document_separator": separator,
+            "character_classes": CLASS_TABLE_SHA256,
         },
         inputs={"text": text, "tokenizer": tokenizer},
     )

@@ -73,7 +73,6 @@ def _evaluate(
 ) -> dict[str, Any]:
     from lm.entropy import bigram_entropy, unigram_entropy
     from lm.evaluate import evaluate_model
-
     from tokenizer.tokenizer import Tokenizer
 
     store = store_of(context)

@@ -91,14 +91,14 @@ def known_content(source: Source, config: CorpusConfig, root: Path) -> str | Non
     return remembered.sha256 if remembered else None
 
 
-def fetched_file(source: Source, root: Path) -> Path:
-    """Fetch a remote source below the data root, going on with what is there, and return it."""
+def fetched_file(source: Source, root: Path, sha256: str | None) -> Path:
+    """Fetch a remote source below the data root, unless it is there with this hash."""
     destination = _download_path(source, root)
     with progress(f"download {source.split}") as on_progress:
         fetch(
             source.uri,
             destination,
-            sha256=source.expected_sha256 or None,
+            sha256=sha256,
             size_bytes=source.expected_size_bytes,
             on_progress=on_progress,
         )
@@ -107,7 +107,7 @@ def fetched_file(source: Source, root: Path) -> Path:
 
 def fetched_content(source: Source, root: Path) -> str:
     """Fetch a source of unknown content and return its sha256, remembered for the next run."""
-    content = content_hash(fetched_file(source, root), memo_dir=None)
+    content = content_hash(fetched_file(source, root, None), memo_dir=None)
     remember(source.uri, content, root / "memo")
     return content.sha256
 

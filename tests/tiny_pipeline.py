@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Run = Callable[..., dict[str, Any]]
 
 TINY = (
@@ -46,3 +48,19 @@ def write_corpus(path: Path, *, seed: int, num_documents: int) -> Path:
 def built(summary: dict[str, Any]) -> list[str]:
     """Return the stages that a run built, with their split."""
     return [f"{s['stage']} {s['label']}".strip() for s in summary["stages"] if not s["cached"]]
+
+
+def run_in(root: Path) -> Run:
+    """Return a call of the flow with the smoke preset and the given settings."""
+    from flows.pipeline import owt_pipeline
+
+    def call(settings: list[str], **options: Any) -> dict[str, Any]:
+        tracking = str(options.pop("tracking_uri", ""))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OWT_ROOT", str(root))
+            patch.setenv("MLFLOW_TRACKING_URI", tracking)
+            patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+            summary: dict[str, Any] = owt_pipeline(preset="smoke", overrides=settings, **options)
+            return summary
+
+    return call

@@ -1,0 +1,62 @@
+"""A split's source: its form, its pin, and the hash that is known before anything is fetched."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tasks.corpora import OPENWEBTEXT_CORPUS, PINS, CorpusConfig
+from tasks.sources import known_content, source_of
+
+
+@pytest.mark.parametrize(
+    ("uri", "form"),
+    [
+        ("stories.txt", "text"),
+        ("stories", "text"),
+        ("stories.txt.gz", "gzip"),
+        ("https://example.org/a/stories.txt.zst?download=true", "zstd"),
+        ("s3://bucket/stories.parquet", "parquet"),
+    ],
+)
+def test_the_form_is_read_off_the_name(uri: str, form: str) -> None:
+    """A query behind the name does not count."""
+    assert source_of(CorpusConfig(train=uri), "train").form == form
+
+
+def test_a_public_original_is_pinned_by_its_address() -> None:
+    """Size and hash are those of the list of pins."""
+    source = source_of(OPENWEBTEXT_CORPUS, "train")
+    pin = PINS[OPENWEBTEXT_CORPUS.train]
+    assert (source.expected_sha256, source.expected_size_bytes) == (pin.sha256, pin.size_bytes)
+
+
+def test_a_local_file_is_known_by_its_bytes(tmp_path: Path) -> None:
+    """The place of the file does not matter, its content does."""
+    path = tmp_path / "train.txt"
+    path.write_bytes(b"once")
+    config = CorpusConfig(train=str(path))
+    expected = hashlib.sha256(b"once").hexdigest()
+    assert known_content(source_of(config, "train"), config, tmp_path) == expected
+
+
+def test_a_local_file_with_another_hash_than_expected_is_refused(tmp_path: Path) -> None:
+    """The message says what was expected and what was found."""
+    path = tmp_path / "train.txt"
+    path.write_bytes(b"once")
+    config = CorpusConfig(train=str(path), train_sha256="0" * 64)
+    with pytest.raises(ValueError, match=rf"has sha256 {hashlib.sha256(b'once').hexdigest()}"):
+        known_content(source_of(config, "train"), config, tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """The message says which field and what is allowed."""
+    config = CorpusConfig(train="nowhere.txt")
+    with pytest.raises(FileNotFoundError, match=r"corpus.train \(nowhere.txt\) is not a readable"):
+        known_content(source_of(config, "train"), config, tmp_path)
+
+
+def test_an_unknown_part_of_the_stdlib_is_refused() -> None:
+    """There are two splits."""
+    with pytest.raises(ValueError, match="must be stdlib:train or stdlib:valid"):
+        source_of(CorpusConfig(train="stdlib:test"), "train")
