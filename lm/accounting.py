@@ -101,6 +101,30 @@ def _vector_parameters_in_attention(config: ModelConfig) -> int:
     return parameters_by_component(config)["attention"] - config.num_layers * matrices
 
 
+def _norm_bytes(width: int) -> int:
+    """Return what RMSNorm keeps for one position: its input, the normalised input, the scale."""
+    return 2 * width * FP32_BYTES + FP32_BYTES
+
+
+def _attention_bytes(config: ModelConfig, size: int) -> int:
+    """Return what attention keeps for one position: operands, output, log-partitions, products."""
+    d_kv = config.kv_heads * config.d_head
+    operands = 2 * config.d_model + 2 * d_kv  # queries, keys, values, output
+    # Inputs of the projections: autocast converts the shared one for each of q, k and v.
+    inputs = config.d_model * (4 if size < FP32_BYTES else 2)
+    heads = config.num_heads + config.kv_heads
+    qk_norms = heads * _norm_bytes(config.d_head) if config.qk_norm else 0
+    return (operands + inputs) * size + config.num_heads * FP32_BYTES + qk_norms
+
+
+def _feed_forward_bytes(config: ModelConfig, size: int) -> int:
+    """Return what the feed-forward keeps for one position."""
+    if config.ffn == "swiglu":
+        copies = 2 if size < FP32_BYTES else 1
+        return (4 * config.d_ff_inner + copies * config.d_model) * size
+    return (3 * config.d_ff_inner + config.d_model) * size
+
+
 def activation_bytes_per_sequence(
     config: ModelConfig, *, precision: Precision = "fp32", seq_length: int = 0
 ) -> int:
@@ -110,14 +134,15 @@ def activation_bytes_per_sequence(
     """
     length = seq_length or config.context_length
     size = _PRODUCT_BYTES[precision]
-    narrow = size if size < FP32_BYTES else 0  # copies in the dtype of the products
-    d_kv = config.kv_heads * config.d_head
-    norm = config.d_model * (2 * FP32_BYTES + narrow) + FP32_BYTES
-    num_norms = {"pre": 2, "post": 2, "none": 0}[config.norm]
-    attention = size * (config.d_model + d_kv + d_kv + config.d_model)  # q, k, v, output
-    inner = config.d_ff_inner * size * (4 if config.ffn == "swiglu" else 2)
-    per_layer = num_norms * norm + attention + inner + config.num_heads * FP32_BYTES
-    return length * (config.num_layers * per_layer + norm)
+    num_norms = 0 if config.norm == "none" else 2
+    per_layer = (
+        num_norms * _norm_bytes(config.d_model)
+        + _attention_bytes(config, size)
+        + _feed_forward_bytes(config, size)
+    )
+    final_norm = _norm_bytes(config.d_model) if config.norm == "pre" else 0
+    hidden_gradient = config.d_model * size
+    return length * (config.num_layers * per_layer + final_norm + hidden_gradient)
 
 
 def training_memory(
@@ -135,16 +160,19 @@ def training_memory(
     """
     weights = num_parameters(config) * FP32_BYTES
     rows = min(chunk_size, micro_batch_size * (seq_length or config.context_length))
-    head_gradient = config.vocab_size * config.d_model * FP32_BYTES
+    head = config.vocab_size * config.d_model
+    size = _PRODUCT_BYTES[precision]
+    casts = num_parameters(config) - head if size < FP32_BYTES else 0
     return {
         "weights": weights,
         "gradients": weights,
         "optimizer": optimizer_bytes(config, optimizer=optimizer),
         "activations": micro_batch_size
         * activation_bytes_per_sequence(config, precision=precision, seq_length=seq_length),
-        # Raw logits, capped fp32 logits, softmax, and the head's gradient before it is added.
-        "loss": rows * config.vocab_size * (2 * FP32_BYTES + _PRODUCT_BYTES[precision])
-        + head_gradient,
+        # The weights that autocast converts, kept for backward.
+        "converted_weights": casts * size,
+        # Raw logits, capped fp32 logits, softmax, and the gradient of the output matrix.
+        "loss": rows * config.vocab_size * (2 * FP32_BYTES + size) + head * FP32_BYTES,
     }
 
 

@@ -1,0 +1,160 @@
+"""Parameters and FLOPs equal what torch counts; memory is near what autograd keeps."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lm.accounting import (
+    activation_bytes_per_sequence,
+    cache_bytes,
+    forward_flops,
+    largest_micro_batch,
+    num_parameters,
+    optimizer_bytes,
+    parameters_by_component,
+    training_flops,
+    training_flops_per_token,
+    training_memory,
+)
+from lm.config import ModelConfig, Precision, RunOptions, TrainConfig
+from lm.fast import build_loss
+from lm.kv_cache import new_cache
+from lm.model import TransformerLM
+from lm.parameter_groups import build_optimizer
+from lm.probe import choose_plan
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": 300,
+    "context_length": 64,
+    "d_model": 64,
+    "num_layers": 3,
+    "num_heads": 4,
+    "d_ff": 160,
+}
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"norm": "post", "ffn": "silu"},
+    {"norm": "none", "ffn": "relu2", "position": "none"},
+    {"num_kv_heads": 2, "qk_norm": True},
+    {"tie_embeddings": True, "value_residual": True},
+]
+
+
+def config(**changes: Any) -> ModelConfig:
+    return ModelConfig(**{**SHAPE, **changes})
+
+
+@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+def test_parameters_are_exact(changes: dict[str, Any]) -> None:
+    """The count equals the sum over the model's parameters, for every option."""
+    model = TransformerLM(config(**changes))
+    assert num_parameters(model.config) == sum(p.numel() for p in model.parameters())
+
+
+def test_the_courses_model_has_22_7_million_parameters() -> None:
+    """The default shape has 22,696,448 parameters, 10,240,000 of them at both ends."""
+    assert num_parameters(ModelConfig()) == 22_696_448
+    parts = parameters_by_component(ModelConfig())
+    assert parts["token_embeddings"] == parts["lm_head"] == 5_120_000
+
+
+@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+@pytest.mark.parametrize("seq_length", [64, 17])
+def test_flops_equal_torchs_counter(changes: dict[str, Any], seq_length: int) -> None:
+    """Forward and training FLOPs equal torch's flop counter on the faithful path."""
+    model = TransformerLM(config(**changes))
+    ids = torch.zeros(2, seq_length, dtype=torch.long)
+    with FlopCounterMode(display=False) as forward:
+        logits = model(ids)
+    counted = forward_flops(model.config, batch_size=2, seq_length=seq_length)
+    assert sum(counted.values()) == forward.get_total_flops()
+    with FlopCounterMode(display=False) as backward:
+        torch.autograd.backward(logits.sum())
+    trained = training_flops(model.config, batch_size=2, seq_length=seq_length)
+    assert sum(trained.values()) == forward.get_total_flops() + backward.get_total_flops()
+
+
+def test_flops_per_token_of_the_courses_model() -> None:
+    """By hand: 6 x 17,563,648 matrix parameters and 12 x 4 layers x 256 x 512 for attention."""
+    matrices = 4 * (4 * 512 * 512 + 3 * 512 * 1344) + 512 * 10_000
+    assert training_flops_per_token(ModelConfig()) == 6 * matrices + 12 * 4 * 256 * 512
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_optimizer_state_is_exact(optimizer: str) -> None:
+    """The predicted state equals the moments that the optimizer holds after a step."""
+    model = TransformerLM(config(qk_norm=True, value_residual=True))
+    built = build_optimizer(model, TrainConfig(optimizer=optimizer))  # type: ignore[arg-type]  # one of the Literal's
+    torch.autograd.backward(model(torch.zeros(1, 4, dtype=torch.long)).sum())
+    built.step()
+    held = sum(
+        value.numel() * value.element_size()
+        for state in built.state.values()
+        for name, value in state.items()
+        if name != "step"
+    )
+    assert optimizer_bytes(model.config, optimizer=optimizer) == held
+
+
+def test_cache_size_is_exact() -> None:
+    """The predicted cache equals the tensors that generation allocates."""
+    shape = config(num_kv_heads=2)
+    cache = new_cache(shape, 3, device=torch.device("cpu"), dtype=torch.float32)
+    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    assert cache_bytes(shape, batch_size=3) == held
+
+
+def saved_bytes(model: TransformerLM, precision: Precision, batch_size: int) -> int:
+    """Return the bytes of the distinct tensors that autograd keeps, weights apart."""
+    own = [*model.parameters(), *model.buffers()]
+    known = {tensor.untyped_storage().data_ptr() for tensor in own}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        address = tensor.untyped_storage().data_ptr()
+        if address not in known:
+            kept[address] = tensor  # held, so that no address is used twice
+        return tensor
+
+    options = RunOptions(device="cpu", compile="off", attention="sdpa")
+    plan = choose_plan(model.config, TrainConfig(), options)
+    loss = build_loss(model, plan, precision=precision)
+    ids = torch.zeros(batch_size, model.config.context_length, dtype=torch.long)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = loss(ids, ids)
+    size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    del result
+    return size
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+def test_activations_are_near_what_autograd_keeps(
+    changes: dict[str, Any], precision: Precision
+) -> None:
+    """What a longer batch keeps more of is predicted to 15 %, the default shape to 2 %."""
+    model = TransformerLM(config(**changes))
+    grown = saved_bytes(model, precision, 6) - saved_bytes(model, precision, 2)
+    predicted = 4 * activation_bytes_per_sequence(model.config, precision=precision)
+    assert predicted == pytest.approx(grown, rel=0.15 if changes else 0.02)
+
+
+def test_memory_grows_with_the_micro_batch_only_in_activations() -> None:
+    """Weights, gradients and optimizer state do not depend on the batch."""
+    small, large = (training_memory(ModelConfig(), micro_batch_size=size) for size in (8, 16))
+    assert large["activations"] == 2 * small["activations"]
+    same = ("weights", "gradients", "optimizer", "loss")
+    assert all(small[name] == large[name] for name in same)
+    assert small["optimizer"] == 2 * small["weights"]
+
+
+def test_the_largest_micro_batch_divides_the_batch_and_fits() -> None:
+    """It is the largest divisor whose predicted peak fits, and 1 if none does."""
+    shape = ModelConfig()
+    limit = sum(training_memory(shape, micro_batch_size=9).values())
+    assert largest_micro_batch(shape, free_bytes=limit, batch_size=24) == 8
+    assert largest_micro_batch(shape, free_bytes=0, batch_size=24) == 1
+    assert largest_micro_batch(replace(shape, num_layers=1), free_bytes=2**40, batch_size=24) == 24
