@@ -6,11 +6,14 @@ the one it had when it was last hashed has not changed. What has another stamp i
 
 import json
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from artifacts import filesystem
+from artifacts.filesystem import OnProgress, shares
 from artifacts.lease import describe_lease
 from artifacts.record import ExternalFile, FileEntry, Record
 from artifacts.sources import content_hash
@@ -71,18 +74,23 @@ def _check_files(store: Store, stage: str, fingerprint: str) -> Check:
     problems += [
         problem
         for external in record.external_files
-        if (problem := _external_problem(store, external, always_hash=False))
+        if (problem := _external_problem(external, store.cache_dir / "sources"))
     ]
     if problems:
         return Check("stale", "; ".join(problems), record)
     if changed:
-        _write_stamps(store, record, found)
+        with suppress(OSError):  # the memo is only a saving, and the store may be read-only
+            _write_stamps(store, record, found)
     size_bytes = sum(entry.size_bytes for entry in record.files)
     return Check("hit", f"{len(record.files)} files, {size_bytes:,} bytes, unchanged", record)
 
 
-def verify(store: Store, stage: str, fingerprint: str) -> list[str]:
+def verify(
+    store: Store, stage: str, fingerprint: str, *, on_progress: OnProgress | None = None
+) -> list[str]:
     """Hash every file of an artifact, and return what is wrong; empty means it is whole.
+
+    Progress is in bytes of all its files.
 
     Raises:
         FileNotFoundError: There is no such artifact.
@@ -94,14 +102,21 @@ def verify(store: Store, stage: str, fingerprint: str) -> list[str]:
     if record is None:
         raise FileNotFoundError(f"no artifact {stage}/{fingerprint[:16]} under {store.url}")
     found = stamps_below(store.fs, published_path(store, record))
-    problems = [_problem(store, record, entry, found) for entry in record.files]
-    problems += [
-        _external_problem(store, external, always_hash=True) for external in record.external_files
-    ]
+    files, externals = record.files, record.external_files
+    sizes_bytes = [entry.size_bytes for entry in files] + [file.size_bytes for file in externals]
+    progress = iter(shares(sizes_bytes, on_progress))
+    problems = [_problem(store, record, entry, found, next(progress)) for entry in files]
+    problems += [_external_problem(external, None, next(progress)) for external in externals]
     return [problem for problem in problems if problem]
 
 
-def _problem(store: Store, record: Record, entry: FileEntry, found: Stamps) -> str:
+def _problem(
+    store: Store,
+    record: Record,
+    entry: FileEntry,
+    found: Stamps,
+    on_progress: OnProgress | None = None,
+) -> str:
     """Return what is wrong with a published file, or nothing."""
     stamp = found.get(entry.name)
     if stamp is None:
@@ -109,15 +124,16 @@ def _problem(store: Store, record: Record, entry: FileEntry, found: Stamps) -> s
     if stamp.size_bytes != entry.size_bytes:
         return f"{entry.name} has {stamp.size_bytes} bytes instead of {entry.size_bytes}"
     path = f"{published_path(store, record)}/{entry.name}"
-    sha256, _ = hash_file(store.fs, path)
+    sha256, _ = hash_file(store.fs, path, on_progress)
     return "" if sha256 == entry.sha256 else _wrong_hash(entry.name, entry.sha256, sha256)
 
 
-def _external_problem(store: Store, external: ExternalFile, *, always_hash: bool) -> str:
+def _external_problem(
+    external: ExternalFile, memo_dir: Path | None, on_progress: OnProgress | None = None
+) -> str:
     """Return what is wrong with a file that lies outside the store, or nothing."""
-    memo_dir = None if always_hash else store.cache_dir / "sources"
     try:
-        content = content_hash(external.uri, memo_dir=memo_dir)
+        content = content_hash(external.uri, memo_dir=memo_dir, on_progress=on_progress)
     except FileNotFoundError:
         return f"{external.name} is missing at {external.uri}"
     if content.sha256 == external.sha256:
@@ -147,12 +163,13 @@ def _write_stamps(store: Store, record: Record, stamps: Stamps) -> None:
 
 def _recall_stamps(store: Store, record: Record) -> Stamps:
     """Return the stamps of the last full check; none if there was none of this attempt's files."""
+    (memo,) = filesystem.read_all(store.fs, [_stamps_path(store, record)])
     try:
-        data = json.loads(filesystem.read_bytes(store.fs, _stamps_path(store, record)))
+        data = json.loads(memo or b"")
         if data["folder"] != record.folder:
             return {}
         return {name: Stamp(size, mark) for name, (size, mark) in data["files"].items()}
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}  # the memo is only a saving: without it everything is hashed
 
 

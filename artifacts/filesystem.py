@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,18 @@ _TAKEN = {409, 412}
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _memory_lock = threading.Lock()  # MemoryFileSystem looks and then writes; not atomic by itself
+
+
+def shares(sizes_bytes: Sequence[int], on_progress: OnProgress | None) -> list[OnProgress | None]:
+    """Return, for files that are worked on in a row, what reports each one's part of the whole."""
+    if on_progress is None:
+        return [None] * len(sizes_bytes)
+    *starts, _end = accumulate(sizes_bytes, initial=0)
+    return [partial(_report, on_progress, start, sum(sizes_bytes)) for start in starts]
+
+
+def _report(on_progress: OnProgress, start: int, total: int, done: int, _of_file: int) -> None:
+    on_progress(start + done, total)
 
 
 def open_filesystem(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:

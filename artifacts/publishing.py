@@ -49,11 +49,12 @@ def publish(
         FileNotFoundError: A part that was added is gone; build again.
         OSError: No space is left; no record was made.
     """
-    store = staging.store
-    earlier = find_record(store, staging.stage, staging.fingerprint)
+    # In this order: whoever clears the staging place has made its record before.
+    parts = sorted(intact_parts(staging), key=lambda part: part.entry.name)
+    earlier = find_record(staging.store, staging.stage, staging.fingerprint)
     if earlier is not None:
         return earlier
-    parts = _parts_to_publish(staging)
+    _check_promise(staging, parts)
     record = Record(
         stage=staging.stage,
         stage_version=stage_version,
@@ -76,6 +77,11 @@ def publish(
         mlflow_run_id=mlflow_run_id,
     )
     _check_record(record)
+    return _publish_and_clear(staging, parts, record)
+
+
+def _publish_and_clear(staging: Staging, parts: Sequence[StagedPart], record: Record) -> Record:
+    store = staging.store
     with filesystem.disk_full_explained(store.url):
         winner = _publish_first(store, parts, record)
     if winner == record:
@@ -85,15 +91,13 @@ def publish(
     return winner
 
 
-def _parts_to_publish(staging: Staging) -> list[StagedPart]:
-    parts = sorted(intact_parts(staging), key=lambda part: part.entry.name)
+def _check_promise(staging: Staging, parts: Sequence[StagedPart]) -> None:
     missing = staging.promised.keys() - {part.entry.name for part in parts}
-    if missing and find_record(staging.store, staging.stage, staging.fingerprint) is None:
+    if missing:
         raise FileNotFoundError(
             f"staged parts {sorted(missing)} of {staging.stage}/{staging.fingerprint[:16]} under "
             f"{staging.store.url} are gone or damaged; run the stage again to build them"
         )
-    return parts
 
 
 def _plain_json(value: Mapping[str, object]) -> JsonObject:
@@ -128,11 +132,11 @@ def _publish_first(store: Store, parts: Sequence[StagedPart], record: Record) ->
     try:
         names = {part.path: f"{folder}/{part.entry.name}" for part in parts}
         filesystem.copy_within(store.fs, names)
-    except BaseException as error:
+    except FileNotFoundError:
+        # Somebody else may have published, and then cleared the staging place.
+        return _give_way(store, record)
+    except BaseException:
         filesystem.remove_below(store.fs, folder)
-        winner = find_record(store, record.stage, record.fingerprint)
-        if isinstance(error, FileNotFoundError) and winner is not None:
-            return winner  # it cleared the staging place after its own record
         raise
     # When this raises, it may still have happened on the server: then the attempt stays as it is.
     path = record_path(store, record.stage, record.fingerprint)
@@ -147,7 +151,7 @@ def _give_way(store: Store, record: Record) -> Record:
     winner = find_record(store, record.stage, record.fingerprint)
     if winner is None:
         raise FileNotFoundError(
-            f"{record.stage}/{record.fingerprint[:16]} under {store.url} was removed while this "
-            "run published it; run again"
+            f"parts or record of {record.stage}/{record.fingerprint[:16]} under {store.url} were "
+            "removed while this run published them; run again"
         )
     return winner

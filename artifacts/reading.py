@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts import filesystem
+from artifacts.filesystem import OnProgress, shares
 from artifacts.record import ExternalFile, FileEntry, Reference
 from artifacts.sources import ContentHash, content_hash, remember
 from artifacts.store import Store, no_such_file, published_path, record_of
@@ -24,7 +25,13 @@ from artifacts.store import Store, no_such_file, published_path, record_of
 logger = logging.getLogger(__name__)
 
 
-def local_folder(store: Store, reference: Reference, names: Collection[str] | None = None) -> Path:
+def local_folder(
+    store: Store,
+    reference: Reference,
+    names: Collection[str] | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+) -> Path:
     """Return a local folder that holds an artifact's published files under their names.
 
     It must not be written to. What is read from a remote store stays until this process ends.
@@ -33,6 +40,7 @@ def local_folder(store: Store, reference: Reference, names: Collection[str] | No
         store: Where the artifact lies.
         reference: Which artifact.
         names: Only these files are needed; None for all.
+        on_progress: Called with bytes brought and to be brought in all; not at all if none are.
 
     Raises:
         FileNotFoundError: The artifact or a file of it is not there.
@@ -47,12 +55,13 @@ def local_folder(store: Store, reference: Reference, names: Collection[str] | No
     if local is not None:
         return local
     folder = _cache_root(store) / record.stage / f"{record.fingerprint[:16]}-{record.folder}"
-    return _filled(
-        store, folder, store.fs, [(f"{source}/{entry.name}", entry) for entry in entries]
-    )
+    wanted = [(f"{source}/{entry.name}", entry) for entry in entries]
+    return _filled(store, folder, store.fs, wanted, on_progress)
 
 
-def local_file(store: Store, reference: Reference, name: str) -> Path:
+def local_file(
+    store: Store, reference: Reference, name: str, *, on_progress: OnProgress | None = None
+) -> Path:
     """Return the local path of one file of an artifact, published or external.
 
     Raises:
@@ -61,11 +70,11 @@ def local_file(store: Store, reference: Reference, name: str) -> Path:
     """
     for external in record_of(store, reference).external_files:
         if external.name == name:
-            return _external_file(store, external)
-    return local_folder(store, reference, [name]) / name
+            return _external_file(store, external, on_progress)
+    return local_folder(store, reference, [name], on_progress=on_progress) / name
 
 
-def _external_file(store: Store, external: ExternalFile) -> Path:
+def _external_file(store: Store, external: ExternalFile, on_progress: OnProgress | None) -> Path:
     fs, path = filesystem.open_filesystem(external.uri, {})
     local = filesystem.local_path(fs, path)
     if local is not None and not local.is_file():
@@ -77,14 +86,20 @@ def _external_file(store: Store, external: ExternalFile) -> Path:
         return local
     entry = FileEntry(Path(external.name).name, external.size_bytes, external.sha256)
     folder = _cache_root(store) / "external" / external.sha256
-    return _filled(store, folder, fs, [(path, entry)]) / entry.name
+    return _filled(store, folder, fs, [(path, entry)], on_progress) / entry.name
 
 
 def _cache_root(store: Store) -> Path:
     return store.cache_dir / "files"
 
 
-def _filled(store: Store, folder: Path, fs: Any, wanted: Iterable[tuple[str, FileEntry]]) -> Path:
+def _filled(
+    store: Store,
+    folder: Path,
+    fs: Any,
+    wanted: Iterable[tuple[str, FileEntry]],
+    on_progress: OnProgress | None,
+) -> Path:
     """Bring the wanted files (path in the filesystem, entry) into a cache folder and lock it."""
     with filesystem.disk_full_explained(str(store.cache_dir)):
         _hold(store, folder)
@@ -92,9 +107,10 @@ def _filled(store: Store, folder: Path, fs: Any, wanted: Iterable[tuple[str, Fil
         missing = [
             item for item in wanted if not _is_there(folder / item[1].name, item[1], memo_dir)
         ]
-        _make_room(store, sum(entry.size_bytes for _, entry in missing))
-        for path, entry in missing:
-            _bring(fs, path, folder / entry.name, entry)
+        sizes_bytes = [entry.size_bytes for _, entry in missing]
+        _make_room(store, sum(sizes_bytes))
+        for (path, entry), progress in zip(missing, shares(sizes_bytes, on_progress), strict=True):
+            _bring(fs, path, folder / entry.name, entry, progress)
             remember(folder / entry.name, ContentHash(entry.sha256, entry.size_bytes), memo_dir)
     return folder
 
@@ -105,7 +121,9 @@ def _is_there(path: Path, entry: FileEntry, memo_dir: Path) -> bool:
     return content_hash(path, memo_dir=memo_dir).sha256 == entry.sha256
 
 
-def _bring(fs: Any, path: str, destination: Path, entry: FileEntry) -> None:
+def _bring(
+    fs: Any, path: str, destination: Path, entry: FileEntry, on_progress: OnProgress | None
+) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.parent / f".{destination.name}.{uuid.uuid4().hex}"
     digest = hashlib.sha256()
@@ -114,6 +132,8 @@ def _bring(fs: Any, path: str, destination: Path, entry: FileEntry) -> None:
             for block in filesystem.read_blocks(fs, path):
                 digest.update(block)
                 file.write(block)
+                if on_progress:
+                    on_progress(file.tell(), entry.size_bytes)
         if digest.hexdigest() != entry.sha256:
             raise ValueError(
                 f"{filesystem.full_url(fs, path)} has sha256 {digest.hexdigest()[:16]} instead of "

@@ -9,9 +9,8 @@ import json
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO
 from urllib.parse import quote
 
 from artifacts import filesystem
@@ -82,8 +81,8 @@ def add_part(
     known = _intact_part(staging, name)
     if known is None or not _is_settled(known.entry, entry, replace=replace):
         with filesystem.disk_full_explained(staging.store.url):
-            path = _upload(staging, local_path, before, may_link=move)
-            _name(staging, entry, path, is_new=known is None, replace=replace)
+            data_name = _upload(staging, local_path, before, may_link=move)
+            _name(staging, entry, data_name, is_new=known is None, replace=replace)
     if move:
         local_path.unlink()  # only now, so that a crash before never loses the content
     staging.promised[name] = entry
@@ -91,9 +90,10 @@ def add_part(
 
 
 def _upload(staging: Staging, local_path: Path, before: Stamp, *, may_link: bool) -> str:
-    """Store the data under a name that nobody else uses, and return its path."""
+    """Store the data under a name that nobody else uses, and return that name."""
     fs = staging.store.fs
-    path = f"{_folder(staging)}/data/{uuid.uuid4().hex}"
+    data_name = uuid.uuid4().hex
+    path = _data_path(staging, data_name)
     filesystem.upload(fs, local_path, path, may_link=may_link)
     if stamp_of_local(local_path) != before:
         filesystem.remove(fs, path)
@@ -101,13 +101,16 @@ def _upload(staging: Staging, local_path: Path, before: Stamp, *, may_link: bool
             f"{local_path} changed while it was staged; add a part when its writer is done, and "
             "let no two builders write the same file"
         )
-    return path
+    return data_name
 
 
-def _name(staging: Staging, entry: FileEntry, path: str, *, is_new: bool, replace: bool) -> None:
+def _name(
+    staging: Staging, entry: FileEntry, data_name: str, *, is_new: bool, replace: bool
+) -> None:
     """Create the note that makes uploaded data the part of its name."""
     fs, note_path = staging.store.fs, _note_path(staging, entry.name)
-    note = {"entry": entry.to_json(), "path": path, "stamp": asdict(stamp_of(fs, path))}
+    path = _data_path(staging, data_name)
+    note = {"entry": entry.to_json(), "data": data_name, "stamp": asdict(stamp_of(fs, path))}
     data = json.dumps(note).encode()
     if is_new and not filesystem.exists(fs, note_path):
         if filesystem.create_exclusive(fs, note_path, data):
@@ -157,11 +160,9 @@ def intact_parts(staging: Staging) -> list[StagedPart]:
     fs, folder = staging.store.fs, _folder(staging)
     notes = [name for name in filesystem.names_in(fs, f"{folder}/parts") if name.endswith(".json")]
     paths = [f"{folder}/parts/{name}" for name in notes]
-    found = {
-        f"{folder}/data/{name}": stamp for name, stamp in stamps_below(fs, f"{folder}/data").items()
-    }
+    found = stamps_below(fs, f"{folder}/data")
     parts = [
-        _part_of(fs, path, note, found.get)
+        _part_of(staging, path, note, found.get)
         for path, note in zip(paths, filesystem.read_all(fs, paths), strict=True)
     ]
     return [part for part in parts if part is not None]
@@ -170,23 +171,24 @@ def intact_parts(staging: Staging) -> list[StagedPart]:
 def _intact_part(staging: Staging, name: str) -> StagedPart | None:
     fs, path = staging.store.fs, _note_path(staging, name)
     (note,) = filesystem.read_all(fs, [path])
-    return _part_of(fs, path, note, partial(find_stamp, fs))
+    return _part_of(staging, path, note, lambda name: find_stamp(fs, _data_path(staging, name)))
 
 
 def _part_of(
-    fs: Any, note_path: str, note: bytes | None, find: Callable[[str], Stamp | None]
+    staging: Staging, note_path: str, note: bytes | None, find: Callable[[str], Stamp | None]
 ) -> StagedPart | None:
     """Return a part if its note can be read and its data is what the note says."""
     try:
         data = json.loads(note or b"")
         entry, stamp = FileEntry.from_json(data["entry"]), Stamp(**data["stamp"])
-        part = StagedPart(entry, data["path"], note_path)
+        now = find(data["data"])
+        part = StagedPart(entry, _data_path(staging, data["data"]), note_path)
     except (ValueError, KeyError, TypeError):
         return None  # as if it had not been finished: the builder makes it again
-    now = find(part.path)
     if now is None or now.size_bytes != entry.size_bytes:
         return None
-    return part if now == stamp or hash_file(fs, part.path)[0] == entry.sha256 else None
+    is_whole = now == stamp or hash_file(staging.store.fs, part.path)[0] == entry.sha256
+    return part if is_whole else None
 
 
 def _check_name(name: str) -> None:
@@ -199,6 +201,10 @@ def _check_name(name: str) -> None:
 
 def _folder(staging: Staging) -> str:
     return hidden_path(staging.store, "staging", staging.stage, staging.fingerprint)
+
+
+def _data_path(staging: Staging, data_name: str) -> str:
+    return f"{_folder(staging)}/data/{data_name}"
 
 
 def _note_path(staging: Staging, name: str) -> str:

@@ -77,6 +77,28 @@ def test_changed_stamp_is_hashed_once(local_store: Store, build: Build) -> None:
     assert check(local_store, record.stage, record.fingerprint).status == "hit"
 
 
+def test_verification_tells_its_progress(store: Store, build: Build, tmp_path: Path) -> None:
+    """Progress is in bytes over all files, also those that lie outside."""
+    (tmp_path / "corpus.txt").write_bytes(b"abc")
+    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    external = ExternalFile("train.txt", str(tmp_path / "corpus.txt"), 3, sha256)
+    record = build(store, FILES, external_files=[external])
+    seen: list[tuple[int, int]] = []
+    verify(store, record.stage, record.fingerprint, on_progress=lambda *step: seen.append(step))
+    assert seen == [(100, 107), (104, 107), (107, 107)]
+
+
+def test_read_only_store_gives_hits(store: Store, build: Build) -> None:
+    """Who may not write the memo can still use the artifact."""
+    record = build(store, FILES)
+    memo = f"{store.root}/.checked/{record.stage}/{record.fingerprint[:16]}.json"
+    filesystem.remove(store.fs, memo)
+    blocker = f"{store.root}/.checked"  # a file where a folder should be refuses even root
+    filesystem.remove_below(store.fs, blocker)
+    filesystem.write_bytes(store.fs, blocker, b"")
+    assert check(store, record.stage, record.fingerprint).status == "hit"
+
+
 def test_lost_memo_is_made_anew(store: Store, build: Build) -> None:
     """Without the memo everything is hashed once, and the memo is there again."""
     record = build(store, FILES)

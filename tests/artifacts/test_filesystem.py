@@ -128,3 +128,16 @@ def test_failed_copy_leaves_no_torso(
             local_store.fs, tmp_path / "part", f"{local_store.root}/part", may_link=False
         )
     assert list(Path(local_store.root).iterdir()) == []
+
+
+def test_shares_add_up_to_the_whole() -> None:
+    """Each file's progress is reported as a part of all files' progress."""
+    seen: list[tuple[int, int]] = []
+    first, second = filesystem.shares([10, 5], lambda *step: seen.append(step))
+    assert first is not None
+    assert second is not None
+    first(4, 10)
+    second(5, 5)
+    assert seen == [(4, 15), (15, 15)]
+    assert filesystem.shares([], print) == []
+    assert filesystem.shares([1], None) == [None]

@@ -81,6 +81,15 @@ def test_file_is_brought_once(steps: Steps, build: Build) -> None:
     assert not [path for path in steps.reads if record.folder in path]
 
 
+def test_progress_counts_what_is_brought(remote: Store, build: Build) -> None:
+    """Progress runs over all files that have to come, and is silent if none has to."""
+    reference = reference_of(remote, build(remote, FILES))
+    seen: list[tuple[int, int]] = []
+    for _ in range(2):
+        local_folder(remote, reference, on_progress=lambda *step: seen.append(step))
+    assert seen == [(100, 104), (104, 104)]
+
+
 def test_damaged_cache_file_is_brought_again(remote: Store, build: Build) -> None:
     """A cached file that was changed or cut is replaced."""
     reference = reference_of(remote, build(remote, FILES))
