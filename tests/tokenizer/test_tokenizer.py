@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.strategies import SPECIAL_TOKENS, byte_strings, special_token_lists, split_texts, texts
 from tests.tokenizer.samples import END_OF_TEXT, train_sample
 from tokenizer import Tokenizer, reference
+from tokenizer import tokenizer as tokenizer_module
 from tokenizer.config import TokenizerConfig
 
 BYTES = {byte: bytes([byte]) for byte in range(256)}
@@ -24,6 +25,8 @@ TOKENIZERS = {
     name: train_sample(name, list(SPECIAL_TOKENS))
     for name in ("gpt2", "cl100k", "o200k", r"\w+|\s")
 }
+
+KERNEL_TOKENIZER = train_sample("gpt2", list(SPECIAL_TOKENS))
 
 
 @given(byte_strings(), special_token_lists(), st.sampled_from(["gpt2", "cl100k", r"[a-z]+"]))
@@ -91,6 +94,28 @@ def test_streaming_holds_little_and_yields_early(small_tokenizer: Tokenizer) -> 
 def test_streaming_a_text_without_a_cut_is_linear(small_tokenizer: Tokenizer) -> None:
     """Many small pieces with no whitespace are looked at few times, not once a piece."""
     assert len(list(small_tokenizer.encode_iterable("ab" for _ in range(50_000)))) > 0
+
+
+@given(byte_strings())
+def test_kernels_and_python_give_the_same_ids(data: bytes) -> None:
+    """Long texts go through the kernels, short ones do not, and no one can tell from the ids."""
+    python = TOKENIZERS["gpt2"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenizer_module, "FAST_BYTES", 0)
+        assert KERNEL_TOKENIZER.encode_bytes(data) == python.encode_bytes(data)
+
+
+def test_long_texts_go_through_the_kernels() -> None:
+    """A long text has the ids of its lines, encoded one by one in Python."""
+    tokenizer = train_sample("gpt2", list(SPECIAL_TOKENS))
+    line = "Once upon a time there was a tiny ship.<|endoftext|><|endoftext|>\n"
+    token_ids = tokenizer.encode(line * 10_000)
+    assert token_ids == TOKENIZERS["gpt2"].encode(line) * 10_000
+    assert tokenizer.count_tokens(line * 10_000) == len(token_ids)
+    with pytest.raises(ValueError, match="not allowed"):
+        tokenizer.encode(line * 10_000, allowed_special=set())
+    with pytest.raises(ValueError, match="not allowed"):
+        tokenizer.encode(line * 10_000, disallowed_special=["time"])
 
 
 @given(texts(assigned=True))
