@@ -132,18 +132,14 @@ def _files(destination: Path) -> list[str]:
     return sorted(path.name for path in destination.parent.iterdir())
 
 
-def test_file_arrives_whole(server: Server, destination: Path) -> None:
-    """A fetched file is what the server has, and nothing else is left."""
-    result = _fetch(server, destination, sha256=SHA256, size_bytes=SIZE)
+@pytest.mark.parametrize("pin", [{"sha256": SHA256, "size_bytes": SIZE}, {}])
+def test_file_arrives_whole(server: Server, destination: Path, pin: dict[str, Any]) -> None:
+    """A fetched file is what the server has, expected or not, and nothing else is left."""
+    server.tells_length = bool(pin)
+    result = _fetch(server, destination, **pin)
     assert result == FetchResult(SHA256, SIZE, was_there=False)
     assert destination.read_bytes() == CONTENT
     assert _files(destination) == ["corpus.txt"]
-
-
-def test_file_without_a_pin_arrives_too(server: Server, destination: Path) -> None:
-    """Without expectations the result says what came."""
-    server.tells_length = False
-    assert _fetch(server, destination) == FetchResult(SHA256, SIZE, was_there=False)
 
 
 def test_cut_connections_resume_where_they_ended(server: Server, destination: Path) -> None:
