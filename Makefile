@@ -37,7 +37,8 @@ bench: install
 	$(BIN)/python -m benchmarks
 
 golden: install
-	$(BIN)/python -m tests.golden
+	$(BIN)/python -c "from tokenizer.kernels.classes import write_class_ranges as w; from pathlib import Path; w(Path('tokenizer/kernels/class_ranges.py'))"
+	$(BIN)/python -m pytest tests/flows/test_golden.py --write-golden
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,6 +11,11 @@ from tests.tiny_pipeline import TINY, Run, run_in, write_corpus
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make golden` write the golden files that the tests otherwise compare with."""
+    parser.addoption("--write-golden", action="store_true", help="write tests/golden/ anew")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real text beside the checkout; skips by name where it is absent."""
