@@ -111,8 +111,8 @@ def _fetch_checked(
     resumed = part.size_bytes > 0
     _transfer(source, part, attempts, retry_wait_s)
     problem = source.pin.problem(part.content())
-    if problem and resumed:
-        logger.info("%s: what an earlier run left is no part of it, starting again", part.path)
+    if problem and (resumed or part.joined):
+        logger.info("%s was joined from pieces that do not fit, starting again", part.path)
         part.restart()
         _transfer(source, part, attempts, retry_wait_s)
         problem = source.pin.problem(part.content())
@@ -150,14 +150,20 @@ def _transfer(
 
 
 def _receive(source: _Source, part: Part) -> None:
-    """Receive what is missing over one connection."""
-    if part.size_bytes and not (part.validator or source.pin.sha256):
-        part.restart()  # nothing would tell whether the rest belongs to the same file
+    """Receive what is missing over one connection.
+
+    A known hash tells in the end whether the pieces fit. Without it every piece must come from the
+    version that the first one came from, and where the server names no version, all from one.
+    """
+    version = "" if source.pin.sha256 else part.validator
+    if part.size_bytes and not (version or source.pin.sha256):
+        part.restart()
     if part.size_bytes and part.size_bytes in (part.total_bytes, source.pin.size_bytes):
         return
-    with _open_source(source, part) as answer:
-        if answer.start != part.size_bytes or answer.validator != part.validator:
+    with _open_source(source, part.size_bytes, version) as answer:
+        if answer.start != part.size_bytes or (version and answer.validator != version):
             _restart_for(answer, part, redacted(source.url))
+        part.joined = part.joined or part.size_bytes > 0
         _check_total(source, answer.total_bytes, part)
         part.describe(answer.validator, answer.total_bytes)
         for block in answer.blocks:
@@ -189,12 +195,10 @@ def _check_total(source: _Source, total_bytes: int | None, part: Part) -> None:
 
 
 @contextmanager
-def _open_source(source: _Source, part: Part) -> Iterator[Answer]:
-    if urlsplit(source.url).scheme in ("http", "https"):
-        start, validator = part.size_bytes, part.validator
-        with open_range(
-            source.url, start=start, validator=validator, timeout_s=source.timeout_s
-        ) as answer:
+def _open_source(source: _Source, start: int, version: str) -> Iterator[Answer]:
+    url, timeout_s = source.url, source.timeout_s
+    if urlsplit(url).scheme in ("http", "https"):
+        with open_range(url, start=start, validator=version, timeout_s=timeout_s) as answer:
             yield answer
         return
     fs, path = filesystem.open_filesystem(source.url, {})

@@ -50,6 +50,8 @@ class Part:
         self.size_bytes = 0
         self.farthest = 0
         """The most bytes that were ever here: more than that is progress."""
+        self.joined = False
+        """Whether it holds pieces of several connections."""
         self.validator, self.total_bytes = self._read_note()
         file.seek(0)
         while block := file.read(filesystem.BLOCK_BYTES):
@@ -84,6 +86,7 @@ class Part:
         self.file.truncate()
         self.digest = hashlib.sha256()
         self.size_bytes = 0
+        self.joined = False
 
     def content(self) -> ContentHash:
         """Return what the file holds now, safely on disk."""
