@@ -25,6 +25,7 @@ from tokenizer.kernels.count_table_setup import (
     table_bytes,
     to_counts,
 )
+from tokenizer.kernels.first_use import announce_compile
 from tokenizer.pretokenize import iter_pretokens
 from tokenizer.ranges import cut_range
 from tokenizer.windows import ByteSource, iter_windows, open_source
@@ -105,6 +106,8 @@ def _count_on_threads(
 ) -> PretokenCounts:
     """Let each thread take the next span when it has done one; add up their tables."""
     task_bytes = max(_MIN_TASK_BYTES, (stop - start) // (num_threads * _TASKS_PER_THREAD))
+    if job.rule.at_whitespace:
+        announce_compile(count_window, "counting pretokens")
     spans = iter(cut_range(source, start, stop, task_bytes, job.rule))
     count_spans = _count_spans_fast if job.rule.at_whitespace else _count_spans_by_regex
     with ThreadPoolExecutor(num_threads) as pool:

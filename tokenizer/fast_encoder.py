@@ -15,6 +15,7 @@ from tokenizer.kernels.encode_table import (
     EncodeTable,
     encode_window,
 )
+from tokenizer.kernels.first_use import announce_compile
 from tokenizer.kernels.ranked_merges import (
     EMPTY,
     FILTER_WORDS,
@@ -46,6 +47,7 @@ class FastEncoder:
             ValueError: the vocabulary is larger than the kernels' tables can hold, or lacks a
                 token.
         """
+        announce_compile(encode_window, "encoding")
         ids = {token: token_id for token_id, token in vocab.items()}
         self.vocab_size = max(vocab, default=-1) + 1
         if self.vocab_size > MAX_TOKENS or len(merges) >= MAX_RANK:
@@ -60,8 +62,8 @@ class FastEncoder:
         self._specials = special_arrays(specials)
         self._special_tokens = specials
         self._special_ids = np.array([ids[token] for token in specials], dtype=np.int32)
-        self._merges = _merge_tables(ids, merges)
-        self._table = _empty_table(_FIRST_SLOTS)
+        self.merges = _merge_tables(ids, merges)
+        self.table = empty_table(_FIRST_SLOTS)
         self._starts = np.empty(0, np.uint32)
         self._ends = np.empty(0, np.int64)
 
@@ -98,8 +100,8 @@ class FastEncoder:
         if len(self._ends) < max_ends:
             self._ends = np.empty(max_ends, np.int64)
         num_ids, num_ends = encode_window(
-            self._table,
-            self._merges,
+            self.table,
+            self.merges,
             self._specials,
             self._special_ids,
             self._special_tokens.index(separator) if is_known else -1,
@@ -109,11 +111,11 @@ class FastEncoder:
             out,
             self._ends,
         )
-        num_slots = len(self._table.short) // SLOT_WORDS
-        if self._table.sizes[NUM_EMPTIED] > 0 and num_slots < _MAX_SLOTS:
+        num_slots = len(self.table.short) // SLOT_WORDS
+        if self.table.sizes[NUM_EMPTIED] > 0 and num_slots < _MAX_SLOTS:
             # It was full: one of four times the size. A small one first, because a text of few
             # different pretokens then stays in the processor's cache.
-            self._table = _empty_table(4 * num_slots)
+            self.table = empty_table(4 * num_slots)
         return num_ids, self._ends[:num_ends]
 
 
@@ -143,7 +145,8 @@ def _merge_tables(ids: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]
     )
 
 
-def _empty_table(num_slots: int) -> EncodeTable:
+def empty_table(num_slots: int) -> EncodeTable:
+    """Return an empty table with so many slots, a power of two."""
     num_long = num_slots // 4
     return EncodeTable(
         sizes=np.zeros(5, np.int64),

@@ -15,6 +15,7 @@ from tokenizer.byte_level import BYTE_ORDER
 from tokenizer.config import NUM_BYTES, TieBreak
 from tokenizer.count import count_pretokens
 from tokenizer.counts import PretokenCounts
+from tokenizer.kernels.first_use import announce_compile
 from tokenizer.kernels.merge_loop import (
     BYTES_FULL,
     DONE,
@@ -22,7 +23,8 @@ from tokenizer.kernels.merge_loop import (
     HEAP_FULL,
     PAIRS_FULL,
     POOL_FULL,
-    build_pairs,
+    fill_runs,
+    number_pairs,
     run_merges,
 )
 from tokenizer.kernels.merge_setup import (
@@ -172,6 +174,7 @@ def train_merges(
         raise ValueError(f"num_merges ({num_merges}) must not be negative")
     if tie_break not in ("lexicographic", "huggingface"):
         raise ValueError(f'tie_break ({tie_break!r}) must be "lexicographic" or "huggingface"')
+    announce_compile(run_merges, "merging")
     started = time.monotonic()
     identity = _identity(counts, tie_break) if checkpoint_path is not None else ""
     state = _first_state(counts, num_merges, tie_break, checkpoint_path, identity)
@@ -230,15 +233,17 @@ def _first_state(
 
 
 def _rebuild(state: MergeState) -> MergeState:
-    """Find the pairs anew with room to append to the pool; enlarge what is too small."""
-    while (status := build_pairs(state)) != DONE:
-        if status == PAIRS_FULL:
-            state = with_pairs_capacity(state, 2 * len(state.pair_left))
-        else:
-            state = state._replace(pool=np.empty(0, np.uint64))  # freed before the new one is made
-            size = int(state.sizes[POOL_SIZE] * _POOL_SLACK) + 1024
-            state = state._replace(pool=np.empty(size, np.uint64))
+    """Find the pairs anew, with room in the pool to append to."""
+    while number_pairs(state) == PAIRS_FULL:
+        state = with_pairs_capacity(state, 2 * len(state.pair_left))
     longest = int(state.run_length.max(initial=0))
+    live = int(state.sizes[POOL_SIZE])
+    # A merge appends at most two entries for each of its pair's.
+    size = max(int(live * _POOL_SLACK), live + 2 * longest)
+    if size > len(state.pool):
+        state = state._replace(pool=np.empty(0, np.uint64))  # freed before the new one is made
+        state = state._replace(pool=np.empty(size, np.uint64))
+    fill_runs(state)
     if longest > len(state.visit_entry):
         state = state._replace(
             visit_entry=np.empty(longest, np.uint64),
@@ -252,7 +257,6 @@ def _make_room(state: MergeState, status: int) -> MergeState:
     """Enlarge the array that `run_merges` found too small."""
     if status == POOL_FULL:
         # Most of a full pool is stale; a rebuild keeps the live part and makes room for more.
-        state = state._replace(pool=np.empty(0, np.uint64))
         return _rebuild(state)
     if status == PAIRS_FULL:
         return with_pairs_capacity(state, 2 * len(state.pair_left))

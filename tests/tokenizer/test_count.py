@@ -91,3 +91,14 @@ def test_bad_arguments_are_refused(tmp_path: Path) -> None:
         count_pretokens(path, num_threads=0)
     with pytest.raises(ValueError, match="bytes 1 to 9 do not lie in"):
         count_pretokens(path, start=1, stop=9)
+
+
+def test_spilling_gives_the_same_counts(tmp_path: Path) -> None:
+    """A small memory limit writes parts to disk and adds them up to the same counts."""
+    path = tmp_path / "text"
+    words = (b" %d and %dth" % (number * 7919, number) for number in range(150_000))
+    path.write_bytes(b"".join(words))
+    expected = count_pretokens(path)
+    spilled = count_pretokens(path, num_threads=2, memory_limit_bytes=2**20)
+    assert spilled.to_dict() == expected.to_dict()
+    assert len(expected) > 200_000

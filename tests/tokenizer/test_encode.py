@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
-from tests.strategies import SPECIAL_TOKENS, byte_strings
 
+from tests.strategies import SPECIAL_TOKENS, byte_strings
 from tokenizer import reference
 from tokenizer.encode import EncodedFile, encode_file
 from tokenizer.ranges import byte_ranges

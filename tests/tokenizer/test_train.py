@@ -1,6 +1,7 @@
 """Prove that training gives the reference's merges, under both tie rules, and resumes exactly."""
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,24 @@ def test_statistics_follow_from_the_merges() -> None:
     assert result.bytes_per_token == pytest.approx(29 / 11)
     assert set(result.seconds) == {"build", "merge"}
     assert train_merges(PretokenCounts.from_dict({}), 4).bytes_per_token == 0.0
+
+
+@pytest.mark.parametrize("tie_break", TIE_BREAKS)
+def test_many_ties_are_no_cliff(tie_break: TieBreak) -> None:
+    """Ten times the words, nearly all merges ties, take far less than 100 times as long."""
+    small, large = random_words(800, seed=5), random_words(8000, seed=5)
+    train_merges(small, 10, tie_break=tie_break)
+    started = time.thread_time()
+    train_merges(small, 2000, tie_break=tie_break)
+    middle = time.thread_time()
+    result = train_merges(large, 20_000, tie_break=tie_break)
+    assert len(result.merges) > 15_000
+    assert time.thread_time() - middle < 40 * max(middle - started, 0.005)
+
+
+def test_long_pretokens_of_one_letter_take_linear_time() -> None:
+    """A pretoken of a million letters, most of it overlapping pairs, is merged in linear time."""
+    started = time.thread_time()
+    result = train_merges(PretokenCounts.from_dict({b"a" * 1_000_000: 3, b"ab" * 1000: 1}), 30)
+    assert time.thread_time() - started < 5
+    assert result.merges[:3] == [(b"a", b"a"), (b"aa", b"aa"), (b"aaaa", b"aaaa")]

@@ -24,7 +24,7 @@ from tokenizer.kernels.merge_state import (
 from tokenizer.kernels.pair_heap import order_word, peek_best, push_pair
 from tokenizer.kernels.pair_table import enter_pair, find_pair, pair_key, pair_place
 
-# What run_merges and build_pairs return.
+# What run_merges and number_pairs return.
 DONE, EXHAUSTED, POOL_FULL, PAIRS_FULL, HEAP_FULL, BYTES_FULL = range(6)
 
 _SHIFT = np.uint64(32)
@@ -49,11 +49,12 @@ def _large_count(
 
 
 @njit(cache=True, nogil=True)
-def build_pairs(state: MergeState) -> int:
-    """Find all pairs in the cells anew: their counts, and their runs in the pool.
+def number_pairs(state: MergeState) -> int:
+    """Find all pairs in the cells anew, with their counts and the places of their runs.
 
-    Returns DONE, or PAIRS_FULL or POOL_FULL when an array is too small. Used at the start, to go
-    on from a checkpoint, and to drop what is stale when the pool is full.
+    Returns DONE, or PAIRS_FULL when there is no room for so many. `sizes[POOL_SIZE]` is then what
+    `fill_runs` writes to the pool. Used at the start, to go on from a checkpoint, and to drop what
+    is stale when the pool is full.
     """
     sizes = state.sizes
     state.table[:] = np.uint64(0)
@@ -63,10 +64,6 @@ def build_pairs(state: MergeState) -> int:
     for pair in range(sizes[NUM_PAIRS]):
         state.run_start[pair] = sizes[POOL_SIZE]
         sizes[POOL_SIZE] += state.run_length[pair]
-        state.run_length[pair] = 0
-    if sizes[POOL_SIZE] > len(state.pool):
-        return POOL_FULL
-    _fill_runs(state)
     return DONE
 
 
@@ -107,8 +104,9 @@ def _count_pairs(state: MergeState) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _fill_runs(state: MergeState) -> None:
-    """Write the positions of all pairs to their runs, in ascending order."""
+def fill_runs(state: MergeState) -> None:
+    """Write the positions of all numbered pairs to their runs, in ascending order."""
+    state.run_length[: state.sizes[NUM_PAIRS]] = 0
     cells, table, token_length = state.cells, state.table, state.token_length
     pool, run_start, run_length = state.pool, state.run_start, state.run_length
     for word in range(len(state.word_counts)):
