@@ -56,6 +56,11 @@ def set_quiet_defaults() -> None:
         os.environ.setdefault(name, value)
 
 
+def set_prefect_page_address(server: str) -> None:
+    """Tell the page of a Prefect server on another port than 4200 where that server is."""
+    os.environ.setdefault("PREFECT_SERVER_UI_API_URL", f"{server}/api")
+
+
 def prefect_api_url() -> str:
     """Return the address of the user's Prefect server; "" when each run brings its own."""
     return os.environ.get("PREFECT_API_URL", "")

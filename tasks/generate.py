@@ -69,7 +69,7 @@ def _generate(
         for number in range(config.num_samples):
             new_ids = generate_ids(
                 model,
-                tokenizer.encode(prompt),
+                tokenizer.encode(prompt) or [tokenizer.eot_id],
                 config=config,
                 seed=config.seed + number,
                 stop_token_ids=list(tokenizer.special_token_ids.values()),

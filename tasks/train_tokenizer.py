@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 
 from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
+from artifacts.store import record_of
 from tasks.identity import Identity
 from tasks.progress import progress
 from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
+from tasks.text import text_name
 from tokenizer.config import NUM_BYTES, TokenizerConfig
 
 if TYPE_CHECKING:
@@ -75,7 +78,26 @@ def _train(
     save_vocabulary(folder, vocab, result.merges, config.special_tokens, config.pattern)
     for path in sorted(folder.iterdir()):
         add_part(staging, path, path.name)
-    return _statistics(result)
+    return {**_statistics(result), "public_verdict": _verdict(context, config, counts, result)}
+
+
+def _verdict(
+    context: RunContext, config: TokenizerConfig, counts: Reference, result: MergeResult
+) -> str:
+    """Say whether the merges are those that public runs on the same text agree on."""
+    from tokenizer.digests import verdict
+
+    if (config.pattern, config.special_tokens) != ("gpt2", ("<|endoftext|>",)):
+        return "no public merges are known for this pattern and these special tokens"
+    store = store_of(context)
+    text = record_of(store, record_of(store, counts).inputs["text"])
+    hashes = {file.name: file.sha256 for file in text.files}
+    hashes |= {file.name: file.sha256 for file in text.external_files}
+    sha256 = hashes[text_name("train")]
+    found = verdict(result.merges, corpus_sha256=sha256, vocab_size=config.vocab_size)
+    log = get_run_logger().warning if found.status == "mismatch" else get_run_logger().info
+    log(found.message)
+    return found.message
 
 
 def _statistics(result: MergeResult) -> dict[str, Any]:

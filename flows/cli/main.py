@@ -5,7 +5,7 @@ import sys
 import click
 import typer
 
-from flows.cli import artifacts, plan, run, ui
+from flows.cli import artifacts, generate, plan, run, tokenizer, ui
 
 app = typer.Typer(
     name="owt",
@@ -18,6 +18,8 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
+app.command("generate")(generate.generate)
+app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(artifacts.app, name="artifacts")
 app.command("ui")(ui.ui)
 

@@ -16,6 +16,7 @@ from flows.settings import (
     data_root,
     prefect_api_url,
     prepare_environment,
+    set_prefect_page_address,
     tracking_uri,
 )
 
@@ -31,6 +32,8 @@ def ui(mlflow_port: Port = 5000, prefect_port: Port = 4200) -> None:
     prepare_environment(root)
     servers = servers_to_start(root, mlflow_port, prefect_port)
     refuse_taken_ports(servers)
+    # Prefect's own `--port` does not reach its page, which then asks port 4200.
+    set_prefect_page_address(f"http://{HOST}:{prefect_port}")
     with suppress(KeyboardInterrupt), serving(servers) as started:
         for item in started:
             typer.echo(f"starting {item.server.name} ...")
