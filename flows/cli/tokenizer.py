@@ -167,13 +167,14 @@ def compare(
     from tokenizer.compare import compare_vocabularies, compression_matrix
     from tokenizer.tokenizer import Tokenizer
 
-    tokenizers = {str(folder): Tokenizer.from_folder(folder) for folder in (first, second)}
-    overlap = compare_vocabularies(*tokenizers.values())
+    one, other = Tokenizer.from_folder(first), Tokenizer.from_folder(second)
+    overlap = compare_vocabularies(one, other)
     rich.print(
         f"{overlap.num_shared:,} tokens in both, {len(overlap.only_first):,} only in the first, "
         f"{len(overlap.only_second):,} only in the second (Jaccard {overlap.jaccard:.3f}); "
         f"the first {overlap.num_common_merges:,} merges are the same"
     )
+    tokenizers = {str(first): one, str(second): other}
     matrix = compression_matrix(tokenizers, texts, num_threads=_num_threads(threads))
     table = plain_table("Bytes a token", ("tokenizer",), [path.name for path in texts])
     for name, measures in matrix.items():
