@@ -17,6 +17,7 @@ from lm.fast import FAST, use_kernels
 from lm.kernels import FAITHFUL
 from lm.kv_cache import KVCache, new_cache
 from lm.model import TransformerLM
+from lm.packed_linear import MIN_TOKENS_TO_PACK, can_pack, packed_kernels
 from lm.sampling import sample_next
 
 # Share of the context that is dropped when it is full: reading the rest again costs one pass per
@@ -90,9 +91,37 @@ def generate_batch(
     A row's tokens depend on its own prompt and seed only, up to rounding. `on_token` is called
     with row and id; the rest is as in `generate`.
     """
-    use_kernels(model, FAST if fast else FAITHFUL)
     for prompt in prompts:
         _check_prompt(prompt, model.config)
+    is_long = config.max_new_tokens >= MIN_TOKENS_TO_PACK
+    kernels = FAST if fast else FAITHFUL
+    if fast and use_cache and is_long and can_pack(model):
+        kernels = packed_kernels(model, kernels, len(prompts))
+    use_kernels(model, kernels)
+    try:
+        return _generate_rows(
+            model,
+            prompts,
+            config=config,
+            seeds=seeds,
+            stop_token_ids=stop_token_ids,
+            on_token=on_token,
+            use_cache=use_cache,
+        )
+    finally:
+        use_kernels(model, FAST if fast else FAITHFUL)  # drops the packed copies
+
+
+def _generate_rows(
+    model: TransformerLM,
+    prompts: Sequence[Sequence[int]],
+    *,
+    config: GenerateConfig,
+    seeds: Sequence[int],
+    stop_token_ids: Collection[int],
+    on_token: Callable[[int, int], None] | None,
+    use_cache: bool,
+) -> list[list[int]]:
     context_length = model.config.context_length
     rows = [
         _Row(list(prompt[-context_length:]), torch.Generator().manual_seed(seed))
