@@ -17,12 +17,17 @@ from typing import Any
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
+from hypothesis import settings
 
 from artifacts.fingerprint import fingerprint
 from artifacts.publishing import publish
 from artifacts.record import Record, Reference
 from artifacts.staging import Staging, add_part, open_staging
 from artifacts.store import Store, open_store
+
+# A machine that is busy with other work must not fail a property.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 STAGE = "encode_shards"
 CONFIG: Mapping[str, object] = {"name": "tiny", "size": 3}
