@@ -2,7 +2,7 @@
 
 import heapq
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 
 def merge_pretoken(pretoken: bytes, ranks: Mapping[tuple[bytes, bytes], int]) -> list[bytes]:
@@ -48,19 +48,31 @@ def merge_pretoken(pretoken: bytes, ranks: Mapping[tuple[bytes, bytes], int]) ->
 
 
 class PretokenCache(dict[str, tuple[int, ...]]):
-    """Map a pretoken to its ids, merged when first asked for; bounded."""
+    """Map a pretoken to its ids, merged when first asked for; bounded.
+
+    A very long pretoken goes to `merge_long`, which need not be fast to start.
+    """
 
     MAX_ENTRIES = 1 << 18  # 41 MiB with words of 4 to 12 letters (measured)
     MAX_LENGTH = 64  # longer ones rarely come back
+    LONG_LENGTH = 1 << 17  # half a second here, less than it takes to load the kernels
 
-    def __init__(self, ids: Mapping[bytes, int], ranks: Mapping[tuple[bytes, bytes], int]) -> None:
+    def __init__(
+        self,
+        ids: Mapping[bytes, int],
+        ranks: Mapping[tuple[bytes, bytes], int],
+        merge_long: Callable[[bytes], Iterable[int]],
+    ) -> None:
         super().__init__()
         self._ids = ids
         self._ranks = ranks
+        self._merge_long = merge_long
 
     def __missing__(self, pretoken: str) -> tuple[int, ...]:
-        tokens = merge_pretoken(pretoken.encode("utf-8", "surrogateescape"), self._ranks)
-        token_ids = tuple([self._ids[token] for token in tokens])
+        data = pretoken.encode("utf-8", "surrogateescape")
+        if len(pretoken) > self.LONG_LENGTH:
+            return tuple(self._merge_long(data))
+        token_ids = tuple([self._ids[token] for token in merge_pretoken(data, self._ranks)])
         if len(pretoken) <= self.MAX_LENGTH:
             if len(self) >= self.MAX_ENTRIES:
                 self.clear()

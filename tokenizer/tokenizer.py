@@ -84,7 +84,8 @@ class Tokenizer:
         self._fast_encoder: FastEncoder | None = None
         self._fast_lock = threading.Lock()
         self._compiled_special = compile_special_tokens(self.special_tokens)
-        self._cache = PretokenCache(ids, {pair: rank for rank, pair in enumerate(self.merges)})
+        ranks = {pair: rank for rank, pair in enumerate(self.merges)}
+        self._cache = PretokenCache(ids, ranks, self._merge_long)
 
     @classmethod
     def from_files(
@@ -240,14 +241,29 @@ class Tokenizer:
         return num_bytes >= least and is_plain and self._regex.pattern == PATTERNS["gpt2"]
 
     def _encode_fast(self, data: bytes) -> NDArray[np.unsignedinteger]:
-        # The kernels give up the GIL, and their tables are for one thread at a time.
+        # The kernels give up the GIL, and the encoder's tables are for one thread at a time.
         with self._fast_lock:
-            if self._fast_encoder is None:
-                # Numba takes half a second to import and start, so short texts do without.
-                from tokenizer.fast_encoder import FastEncoder
+            return self._load_fast_encoder().encode_bytes(data)
 
-                self._fast_encoder = FastEncoder(self.vocab, self.merges, self.special_tokens)
-            return self._fast_encoder.encode_bytes(data)
+    def _merge_long(self, pretoken: bytes) -> list[int]:
+        """Merge a pretoken of any pattern in time in proportion to its length."""
+        from tokenizer.kernels.listed_merges import merge_by_lists
+
+        with self._fast_lock:
+            merges = self._load_fast_encoder().merges
+        data = np.frombuffer(pretoken, dtype=np.uint8).copy()
+        token_ids = np.empty(len(data), np.int32)
+        num_tokens = merge_by_lists(merges, data, 0, len(data), token_ids)
+        listed: list[int] = token_ids[:num_tokens].tolist()
+        return listed
+
+    def _load_fast_encoder(self) -> "FastEncoder":
+        if self._fast_encoder is None:
+            # Numba takes half a second to import and start, so short texts do without.
+            from tokenizer.fast_encoder import FastEncoder
+
+            self._fast_encoder = FastEncoder(self.vocab, self.merges, self.special_tokens)
+        return self._fast_encoder
 
     def _iter_id_groups(
         self, data: bytes, allowed: AllowedSpecial, disallowed: DisallowedSpecial

@@ -1,6 +1,7 @@
 """The tokenizer: exact ids, exact bytes back, and clear words about what it cannot take."""
 
 import gzip
+import random
 import subprocess
 import sys
 import tracemalloc
@@ -19,6 +20,7 @@ from tests.tokenizer.samples import END_OF_TEXT, train_sample
 from tokenizer import Tokenizer, reference
 from tokenizer import tokenizer as tokenizer_module
 from tokenizer.config import TokenizerConfig
+from tokenizer.merging import merge_pretoken
 
 BYTES = {byte: bytes([byte]) for byte in range(256)}
 TOKENIZERS = {
@@ -257,10 +259,24 @@ def test_one_text_is_no_list_of_special_tokens() -> None:
         Tokenizer(BYTES, [], "<|endoftext|>")
 
 
-def test_long_runs_stay_near_linear(small_tokenizer: Tokenizer) -> None:
-    """A hundred thousand letters without a break take well under a second each way."""
-    for text in ("a" * 100_000, "ab" * 50_000, "the" * 33_000):
-        assert small_tokenizer.decode(small_tokenizer.encode(text)) == text
+@pytest.mark.parametrize("pattern", sorted(TOKENIZERS))
+@pytest.mark.parametrize("part", ["a", "ab", "the", "aaaab", "世"])
+def test_long_runs_stay_near_linear(pattern: str, part: str) -> None:
+    """A pretoken of hundreds of thousands of letters takes a second, with any pattern."""
+    tokenizer = TOKENIZERS[pattern]
+    size = 300_000 // len(part)
+    token_ids = tokenizer.encode(part * size)
+    assert tokenizer.decode(token_ids) == part * size
+
+
+def test_very_long_pretokens_have_the_ids_of_shorter_code() -> None:
+    """Beyond a length the kernels merge, for any pattern, to the ids that Python gives."""
+    letters = "".join(random.Random(0).choices("theabs", k=140_000))
+    tokenizer = TOKENIZERS["cl100k"]
+    ranks = {pair: rank for rank, pair in enumerate(tokenizer.merges)}
+    expected = merge_pretoken(letters.encode(), ranks)
+    token_ids = tokenizer.encode(letters, allowed_special=set(), disallowed_special=())
+    assert [tokenizer.vocab[token_id] for token_id in token_ids] == expected
 
 
 @given(st.text("abc", min_size=100, max_size=300))
