@@ -5,29 +5,51 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokenizer.config import TokenizerConfig
+    from tokenizer.count import count_pretokens
+    from tokenizer.counts import PretokenCounts
     from tokenizer.decode import IncrementalDecoder
+    from tokenizer.documents import corpus_statistics
+    from tokenizer.encode import EncodedFile, encode_file
     from tokenizer.patterns import PATTERNS
+    from tokenizer.ranges import byte_ranges
     from tokenizer.tokenizer import Tokenizer
+    from tokenizer.train import train_bpe, train_merges
     from tokenizer.vocabulary import Vocabulary, load_vocabulary, save_vocabulary
 
 __all__ = [
     "PATTERNS",
+    "EncodedFile",
     "IncrementalDecoder",
+    "PretokenCounts",
     "Tokenizer",
     "TokenizerConfig",
     "Vocabulary",
+    "byte_ranges",
+    "corpus_statistics",
+    "count_pretokens",
+    "encode_file",
     "load_vocabulary",
     "save_vocabulary",
+    "train_bpe",
+    "train_merges",
 ]
 
 _MODULES = {
-    "IncrementalDecoder": "decode",
     "PATTERNS": "patterns",
+    "EncodedFile": "encode",
+    "IncrementalDecoder": "decode",
+    "PretokenCounts": "counts",
     "Tokenizer": "tokenizer",
     "TokenizerConfig": "config",
     "Vocabulary": "vocabulary",
+    "byte_ranges": "ranges",
+    "corpus_statistics": "documents",
+    "count_pretokens": "count",
+    "encode_file": "encode",
     "load_vocabulary": "vocabulary",
     "save_vocabulary": "vocabulary",
+    "train_bpe": "train",
+    "train_merges": "train",
 }
 
 
