@@ -42,6 +42,7 @@ class _Job:
     separator: bytes
     vocab_size: int
     dtype: np.dtype[np.unsignedinteger]
+    bytes_per_thread: int
 
 
 class BytePairEncoding(Protocol):
@@ -119,13 +120,19 @@ def encode_file(
     separator = document_separator.encode("utf-8")
     vocab_size = max(tokenizer.vocab, default=-1) + 1
     dtype = np.dtype("<u2" if vocab_size <= _MAX_UINT16_VOCAB else "<u4")
-    job = _Job(rule=rule, separator=separator, vocab_size=vocab_size, dtype=dtype)
     with open_source(path) as source, output.open("wb") as shard:
         end = source.size_bytes if stop is None else stop
         if not 0 <= start <= end <= source.size_bytes:
             raise ValueError(
                 f"bytes {start} to {end} do not lie in {path}, which has {source.size_bytes} bytes"
             )
+        job = _Job(
+            rule=rule,
+            separator=separator,
+            vocab_size=vocab_size,
+            dtype=dtype,
+            bytes_per_thread=(end - start) // num_threads,
+        )
         shard.write(bytes(_HEADER_BYTES))
         documents = [np.zeros(1, np.int64)] if _begins_document(source, start, separator) else []
         num_tokens = done = 0
@@ -194,7 +201,12 @@ def _encode_spans(
 
 def _fast_encoder(tokenizer: BytePairEncoding, job: _Job) -> _Encode:
     """Return a function that encodes a window with the kernels of GPT-2's pattern."""
-    encoder = FastEncoder(tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens)
+    encoder = FastEncoder(
+        tokenizer.vocab,
+        tokenizer.merges,
+        tokenizer.special_tokens,
+        expected_bytes=job.bytes_per_thread,
+    )
     out = encoder.empty_output(0)
 
     def encode(_buffer: bytearray, data: NDArray[np.uint8], length: int) -> _Encoded:

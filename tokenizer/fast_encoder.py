@@ -27,9 +27,11 @@ from tokenizer.kernels.ranked_merges import (
 )
 from tokenizer.windows import PADDING_BYTES
 
-_FIRST_SLOTS = 2**16
-_MAX_SLOTS = 2**20
-"""32 MB a thread, and half as much beside it: room for 524,288 pretokens before it is emptied."""
+_MIN_SLOTS, _MAX_SLOTS = 2**14, 2**20
+"""At most 32 MB a thread, and half as much beside it: 524,288 pretokens before it is emptied."""
+
+_BYTES_PER_SLOT = 128
+"""Of web text; 150 MB have 450,000 different pretokens, half as many as slots."""
 
 
 class FastEncoder:
@@ -40,8 +42,13 @@ class FastEncoder:
         vocab: Mapping[int, bytes],
         merges: Sequence[tuple[bytes, bytes]],
         special_tokens: Sequence[str] = (),
+        *,
+        expected_bytes: int = 0,
     ) -> None:
         """Build the tables; a few tens of milliseconds for 50,000 merges.
+
+        `expected_bytes` of text are to be encoded: the table of pretokens is made to fit. It grows
+        by itself too, but forgets what it knew when it does.
 
         Raises:
             ValueError: the vocabulary is larger than the kernels' tables can hold, or lacks a
@@ -63,7 +70,8 @@ class FastEncoder:
         self._special_tokens = specials
         self._special_ids = np.array([ids[token] for token in specials], dtype=np.int32)
         self.merges = _merge_tables(ids, merges)
-        self.table = empty_table(_FIRST_SLOTS)
+        wanted = min(max(expected_bytes // _BYTES_PER_SLOT, _MIN_SLOTS), _MAX_SLOTS)
+        self.table = empty_table(2 ** (wanted - 1).bit_length())
         self._starts = np.empty(0, np.uint32)
         self._ends = np.empty(0, np.int64)
 
@@ -113,8 +121,7 @@ class FastEncoder:
         )
         num_slots = len(self.table.short) // SLOT_WORDS
         if self.table.sizes[NUM_EMPTIED] > 0 and num_slots < _MAX_SLOTS:
-            # It was full: one of four times the size. A small one first, because a text of few
-            # different pretokens then stays in the processor's cache.
+            # It was full: one of four times the size.
             self.table = empty_table(4 * num_slots)
         return num_ids, self._ends[:num_ends]
 

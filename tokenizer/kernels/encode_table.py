@@ -210,6 +210,31 @@ def _special_index(specials: SpecialArrays, data: NDArray[np.uint8], at: int, le
 
 
 @njit(cache=True, nogil=True)
+def _make_keys(
+    short: NDArray[np.uint64],
+    data: NDArray[np.uint8],
+    starts: NDArray[np.uint32],
+    first: int,
+    last: int,
+    lows: NDArray[np.uint64],
+    highs: NDArray[np.uint64],
+    slots: NDArray[np.int64],
+) -> None:
+    """Write the keys of a batch and where they belong, and ask for those slots."""
+    mask = np.int64(len(short) - 1)
+    for i in range(first, last):
+        at = np.int64(starts[i] & ~SPECIAL_FLAG)
+        length = np.int64(starts[i + 1] & ~SPECIAL_FLAG) - at
+        if length > MAX_KEY_BYTES or starts[i] & SPECIAL_FLAG:
+            low, high, slot = np.uint64(1), _ZERO, np.int64(0)  # as no slot is, full or empty
+        else:
+            low, high = short_key(data, at, length)
+            slot = np.int64(mix(low, high)) * SLOT_WORDS & mask
+            prefetch(short, slot)
+        lows[i - first], highs[i - first], slots[i - first] = low, high, slot
+
+
+@njit(cache=True, nogil=True)
 def encode_window(
     table: EncodeTable,
     merges: Merges,
@@ -228,70 +253,51 @@ def encode_window(
     each special token number `separator` (-1: none).
     """
     # Single arrays: handing on a tuple counts references to all its arrays.
-    short, pool, sizes = table.short, table.pool, table.sizes
-    ids, ranks = table.scratch_ids, table.scratch_ranks
-    byte_ids, byte_ranks = merges.byte_ids, merges.byte_ranks
+    short, pool, sizes, ids = table.short, table.pool, table.sizes, table.scratch_ids
+    ranks, byte_ids, byte_ranks = table.scratch_ranks, merges.byte_ids, merges.byte_ranks
     merge_slots, filter_bits, merged_ids = merges.slots, merges.filter_bits, merges.merged_ids
-    max_short = len(short) // (2 * SLOT_WORDS)
-    max_pool = len(pool) - MAX_CACHED_BYTES
+    max_short, max_pool = len(short) // (2 * SLOT_WORDS), len(pool) - MAX_CACHED_BYTES
     mask = np.int64(len(short) - 1)
-    inline_ids = WORD_BYTES // out.itemsize
     lows, highs = np.empty(_BATCH, np.uint64), np.empty(_BATCH, np.uint64)
     slots = np.empty(_BATCH, np.int64)
     written = num_ends = np.int64(0)
     for first in range(0, count, _BATCH):
         last = min(first + _BATCH, count)
+        _make_keys(short, data, starts, first, last, lows, highs, slots)
         for i in range(first, last):
-            # Keys of long pretokens and special tokens are made too, and not used.
+            low, high, slot = lows[i - first], highs[i - first], slots[i - first]
+            while short[slot + 1] != _ZERO and (short[slot] != low or short[slot + 1] != high):
+                slot = (slot + SLOT_WORDS) & mask
+            if short[slot + 1] != _ZERO:
+                value = short[slot + 3]
+                size = np.int64(value & _COUNT_MASK)
+                store_word(out, written, short[slot + 2])
+                if size > WORD_BYTES // out.itemsize:
+                    place = np.int64(value >> _POOL_SHIFT)
+                    for j in range(size):
+                        out[written + j] = pool[place + j]
+                written += size
+                continue
             at = np.int64(starts[i] & ~SPECIAL_FLAG)
             length = np.int64(starts[i + 1] & ~SPECIAL_FLAG) - at
-            low, high = short_key(data, at, min(length, MAX_KEY_BYTES))
-            slot = np.int64(mix(low, high)) * SLOT_WORDS & mask
-            prefetch(short, slot)
-            lows[i - first], highs[i - first], slots[i - first] = low, high, slot
-        for i in range(first, last):
-            at = np.int64(starts[i] & ~SPECIAL_FLAG)
-            length = np.int64(starts[i + 1] & ~SPECIAL_FLAG) - at
-            if starts[i] & SPECIAL_FLAG:
+            if high != _ZERO:
+                size = merge_by_scanning(
+                    *(byte_ids, byte_ranks, merge_slots, filter_bits, merged_ids),
+                    *(data, at, length, ids, ranks),
+                )
+                for j in range(size):
+                    out[written + j] = ids[j]
+                if sizes[NUM_SHORT] == max_short or sizes[POOL_SIZE] > max_pool:
+                    _empty(table)
+                _enter_short(short, pool, sizes, low, high, ids, size, out.itemsize)
+                written += size
+            elif starts[i] & SPECIAL_FLAG:
                 special = _special_index(specials, data, at, length)
                 out[written] = special_ids[special]
                 written += 1
                 if special == separator:
                     ends[num_ends] = written
                     num_ends += 1
-                continue
-            if length > MAX_KEY_BYTES:
+            else:
                 written += _encode_long(table, merges, data, at, length, out, written)
-                continue
-            low, high, slot = lows[i - first], highs[i - first], slots[i - first]
-            while short[slot + 1] != _ZERO and (short[slot] != low or short[slot + 1] != high):
-                slot = (slot + SLOT_WORDS) & mask
-            if short[slot + 1] == _ZERO:
-                size = merge_by_scanning(
-                    byte_ids,
-                    byte_ranks,
-                    merge_slots,
-                    filter_bits,
-                    merged_ids,
-                    data,
-                    at,
-                    length,
-                    ids,
-                    ranks,
-                )
-                for j in range(size):
-                    out[written + j] = ids[j]
-                written += size
-                if sizes[NUM_SHORT] == max_short or sizes[POOL_SIZE] > max_pool:
-                    _empty(table)
-                _enter_short(short, pool, sizes, low, high, ids, size, out.itemsize)
-                continue
-            value = short[slot + 3]
-            size = np.int64(value & _COUNT_MASK)
-            store_word(out, written, short[slot + 2])
-            if size > inline_ids:
-                place = np.int64(value >> _POOL_SHIFT)
-                for j in range(size):
-                    out[written + j] = pool[place + j]
-            written += size
     return written, num_ends
