@@ -16,6 +16,7 @@ import torch
 from lm.backend import planned_backend
 from lm.checkpoint_folder import newest_intact
 from lm.config import ModelConfig, RunOptions, TrainConfig
+from lm.determinism import deterministic_kernels
 from lm.distributed import Processes, current_processes, wait_for_all
 from lm.durable import Checkpoint
 from lm.out_of_memory import explain_out_of_memory
@@ -145,7 +146,7 @@ def _build_or_resume(
 def _run(run: TrainingRun, outputs: Outputs, on_first_batch: OnFirstBatch | None) -> None:
     explain = explain_out_of_memory(run.model_config, run.train_config, run.plan)
     try:
-        with planned_backend(run.plan), explain:
+        with planned_backend(run.plan), deterministic_kernels(run.device), explain:
             run.peak_flops = measure_peak_flops(run.device, run.train_config.precision)
             if on_first_batch is not None and run.processes.is_first:
                 on_first_batch(run.loader.load(run.state.step).tolist())
