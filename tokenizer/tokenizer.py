@@ -50,6 +50,13 @@ class Tokenizer:
     [256, 33, 257]
     >>> tokenizer.decode([256, 33, 257])
     'hi!<|endoftext|>'
+
+    Attributes:
+        vocab: the bytes of each token id, special tokens included.
+        merges: the merges, first one first.
+        special_tokens: the special tokens, as they were given.
+        special_token_ids: their ids.
+        pattern: the split pattern's name or regex.
     """
 
     def __init__(
