@@ -39,6 +39,12 @@ class RunConfig(RunOptions):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} ({getattr(self, name)}) must be at least 0")
 
+    @property
+    def options(self) -> RunOptions:
+        """The part that the language model's library takes."""
+        names = [item.name for item in dataclasses.fields(RunOptions)]
+        return RunOptions(**{name: getattr(self, name) for name in names})
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PipelineConfig:

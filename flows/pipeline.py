@@ -105,11 +105,12 @@ class StageLog:
 def perform_stages(log: StageLog, context: RunContext, config: PipelineConfig) -> None:
     """Perform the stages in order, each on the references of those before."""
     perform = log.perform
-    options: dict[str, Any] = {
+    retries: dict[str, Any] = {
         "retries": config.run.retries,
         "retry_delay_seconds": exponential_backoff(config.run.retry_delay_s),
     }
-    one = partial(_as_stage, options)
+    one = partial(_as_stage, retries)
+    options = config.run.options
     corpus, separator = config.corpus, config.corpus.document_separator
 
     train_text = perform("download", "train", one(download), context, corpus, "train")
@@ -118,7 +119,7 @@ def perform_stages(log: StageLog, context: RunContext, config: PipelineConfig) -
     counts = perform(
         "count_pretokens",
         "",
-        partial(count_pretokens, **options),
+        partial(count_pretokens, **retries),
         context,
         config.tokenizer,
         train_text,
@@ -130,21 +131,21 @@ def perform_stages(log: StageLog, context: RunContext, config: PipelineConfig) -
     shards = {}
     for split, text in {"train": train_text, "valid": valid_text}.items():
         identity = shards_identity(config.tokenizer, split, separator, text, tokenizer)
-        encode = partial(encode_shards, **options)
+        encode = partial(encode_shards, **retries)
         shards[split] = perform("encode_shards", split, encode, context, identity)
 
     model = perform(
-        "train_lm", "", one(train_lm), context, config.model, config.train_lm, config.run, shards
+        "train_lm", "", one(train_lm), context, config.model, config.train_lm, options, shards
     )
 
     if "evaluate" in log.selection.wanted:
         evaluation = evaluation_identity(
             config.evaluate, model=model, tokenizer=tokenizer, **shards
         )
-        perform("evaluate", "", one(evaluate), context, evaluation, config.evaluate, config.run)
+        perform("evaluate", "", one(evaluate), context, evaluation, config.evaluate, options)
 
     samples = samples_identity(config.generate, model=model, tokenizer=tokenizer)
-    perform("generate", "", one(generate), context, samples, config.generate, config.run)
+    perform("generate", "", one(generate), context, samples, config.generate, options)
 
 
 def open_run(

@@ -91,7 +91,8 @@ def find_artifact(context: RunContext, identity: Identity) -> Record | None:
     if found.status in ("hit", "stale"):
         reason = found.reason if found.status == "stale" else "forced"
         get_run_logger().warning("%s is set aside and built again: %s", identity.place, reason)
-        quarantine(store, identity.stage, identity.fingerprint, reason)
+        expected = found.record
+        quarantine(store, identity.stage, identity.fingerprint, reason, expected=expected)
     if identity.stage in context.required:
         raise ValueError(
             f"no artifact {identity.place} under {context.store_url}; "

@@ -4,15 +4,19 @@
 staging place, and a restart finds its checkpoints there.
 """
 
+from __future__ import annotations
+
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
+from artifacts.mirror import drop_mirrors, mirror_files, restore_newest
 from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
@@ -21,12 +25,20 @@ from tasks.identity import Identity
 from tasks.progress import progress
 from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
 from tasks.tracking import forward_metrics, stage_run
+from tasks.training_process import train_in_processes
+
+if TYPE_CHECKING:
+    from lm.run_file import RunFile
+    from lm.train import TrainResult
 
 STAGE = "train_lm"
 VERSION = 1
 
-PUBLISHED = ("model.safetensors", "config.json", "metrics.jsonl", "timings.jsonl")
+METRICS = ("metrics.jsonl", "timings.jsonl")
+PUBLISHED = ("model.safetensors", "config.json", *METRICS)
 VOLATILE = ("timings.jsonl",)
+
+logger = logging.getLogger(__name__)
 
 
 def model_identity(
@@ -71,31 +83,32 @@ def _train(
     options: RunOptions,
     staging: Staging,
 ) -> Built:
-    from lm.train import train
+    from lm.run_file import RunFile
 
     folder = staging.workdir
+    training = RunFile(
+        model_config=model,
+        train_config=train_config,
+        options=options,
+        train_shards=shard_paths(context, identity.inputs["train"]),
+        valid_shards=shard_paths(context, identity.inputs["valid"]),
+        output_dir=folder,
+    )
     tags = {"fingerprint": identity.fingerprint, "stage": STAGE}
+    if not any(folder.glob("checkpoints/*")) and (name := restore_newest(staging)):
+        get_run_logger().info("training goes on from the checkpoint %s of another machine", name)
     with stage_run(context.tracking, STAGE, params=dict(identity.config), tags=tags) as run:
-        for split, reference in identity.inputs.items():
-            run.log_dataset(
-                split, digest=reference.fingerprint, source=reference.uri, context=split
-            )
-        metrics = [folder / "metrics.jsonl", folder / "timings.jsonl"]
-        with forward_metrics(run, metrics), progress("train", unit="steps") as on_progress:
-            result = train(
-                model,
-                train_config,
-                options=options,
-                train_shards=shard_paths(context, identity.inputs["train"]),
-                valid_shards=shard_paths(context, identity.inputs["valid"]),
-                output_dir=folder,
-                on_progress=on_progress,
-            )
+        for split, shards in identity.inputs.items():
+            run.log_dataset(split, digest=shards.fingerprint, source=shards.uri, context=split)
+        with forward_metrics(run, [folder / name for name in METRICS]):
+            result = _perform(training, staging)
         if result.diverged:
             get_run_logger().warning("training diverged at step %d", result.step)
         run.set_tags({f"environment.{name}": str(v) for name, v in result.environment.items()})
     for name in PUBLISHED:
-        add_part(staging, folder / name, name, replace=name in VOLATILE)
+        # Weights of an attempt on another machine may differ in their last bits.
+        add_part(staging, folder / name, name, replace=True)
+    drop_mirrors(staging)
     return Built(
         statistics=_statistics(result),
         volatile=VOLATILE,
@@ -104,7 +117,39 @@ def _train(
     )
 
 
-def _statistics(result: Any) -> dict[str, Any]:
+def _perform(training: RunFile, staging: Staging) -> TrainResult:
+    from lm.train import train
+
+    if training.options.num_processes > 1:
+        return train_in_processes(training)
+    with progress("train", unit="steps") as on_progress:
+        return train(
+            training.model_config,
+            training.train_config,
+            options=training.options,
+            train_shards=training.train_shards,
+            valid_shards=training.valid_shards,
+            output_dir=training.output_dir,
+            on_checkpoint=lambda step, folder: _mirror(staging, step, folder),
+            on_progress=on_progress,
+        )
+
+
+def _mirror(staging: Staging, step: int, checkpoint: Path) -> None:
+    """Send a checkpoint, with the metrics up to it, to the store; called off the training thread.
+
+    A store that is away costs the mirror, not the training.
+    """
+    files = [path for path in checkpoint.iterdir() if path.is_file()]
+    files += [path for name in METRICS if (path := staging.workdir / name).exists()]
+    try:
+        by_name = {path.relative_to(staging.workdir).as_posix(): path for path in files}
+        mirror_files(staging, f"{step:08d}", by_name)
+    except OSError as error:
+        logger.warning("checkpoint %d is not mirrored to the store: %s", step, error)
+
+
+def _statistics(result: TrainResult) -> dict[str, Any]:
     return {
         "step": result.step,
         "tokens_seen": result.tokens_seen,

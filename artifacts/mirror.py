@@ -1,0 +1,99 @@
+"""Mirrors: the state of unfinished work, kept in the store so that another machine can go on.
+
+A mirror is a set of files and a note that names them, written last; so it is there whole or not at
+all. Mirrors lie in the staging place of the artifact and are dropped when it is published. A local
+store has none, because its staging place already is the working folder.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from artifacts import filesystem
+from artifacts.record import FileEntry
+from artifacts.sources import content_hash
+from artifacts.staging import Staging
+from artifacts.store import hidden_path
+
+KEEP = 2
+"""Mirrors kept: an older one is the fallback for a damaged newer one."""
+
+
+def mirror_files(staging: Staging, name: str, files: Mapping[str, Path]) -> None:
+    """Copy files to the store as one mirror; older mirrors than the newest two are dropped.
+
+    Args:
+        staging: The work they belong to.
+        name: Sorts after the names of earlier mirrors of this work.
+        files: Local files by the name that `restore_newest` gives them again. They are copied
+            before they are sent, so that one that grows meanwhile is taken as it was.
+    """
+    fs = staging.store.fs
+    if filesystem.local_path(fs, staging.store.root) is not None:
+        return
+    entries = []
+    with tempfile.TemporaryDirectory(dir=staging.workdir) as folder:
+        for number, (relative, path) in enumerate(files.items()):
+            snapshot = Path(folder) / str(number)
+            shutil.copyfile(path, snapshot)
+            content = content_hash(snapshot, memo_dir=None)
+            entries.append(FileEntry(relative, content.size_bytes, content.sha256))
+            place = f"{_folder(staging)}/{name}/{relative}"
+            filesystem.upload(fs, snapshot, place, may_link=False)
+    note = json.dumps([entry.to_json() for entry in entries]).encode()
+    filesystem.write_bytes(fs, _note(staging, name), note)
+    for old in _names(staging)[:-KEEP]:
+        filesystem.remove(fs, _note(staging, old))
+        filesystem.remove_below(fs, f"{_folder(staging)}/{old}")
+
+
+def restore_newest(staging: Staging) -> str | None:
+    """Bring the newest intact mirror into the working folder; return its name, None without one."""
+    for name in reversed(_names(staging)):
+        if _restore(staging, name):
+            return name
+    return None
+
+
+def drop_mirrors(staging: Staging) -> None:
+    """Remove all mirrors of this work."""
+    filesystem.remove_below(staging.store.fs, _folder(staging))
+
+
+def _restore(staging: Staging, name: str) -> bool:
+    """Bring one mirror, whole, or nothing of it."""
+    fs = staging.store.fs
+    entries = [
+        FileEntry.from_json(item)
+        for item in json.loads(filesystem.read_bytes(fs, _note(staging, name)))
+    ]
+    with tempfile.TemporaryDirectory(dir=staging.workdir) as folder:
+        for number, entry in enumerate(entries):
+            local = Path(folder) / str(number)
+            try:
+                fs.get_file(f"{_folder(staging)}/{name}/{entry.name}", str(local))
+            except FileNotFoundError:
+                return False
+            if content_hash(local, memo_dir=None).sha256 != entry.sha256:
+                return False
+        for number, entry in enumerate(entries):
+            destination = staging.workdir / entry.name
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / str(number)).replace(destination)
+    return True
+
+
+def _names(staging: Staging) -> list[str]:
+    found = filesystem.names_in(staging.store.fs, _folder(staging))
+    return [name.removesuffix(".json") for name in found if name.endswith(".json")]
+
+
+def _note(staging: Staging, name: str) -> str:
+    return f"{_folder(staging)}/{name}.json"
+
+
+def _folder(staging: Staging) -> str:
+    folder = hidden_path(staging.store, "staging", staging.stage, staging.fingerprint)
+    return f"{folder}/mirrors"
