@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from lm.accounting import training_memory
 from lm.backend import planned_backend
 from lm.checkpoint_folder import newest_intact
 from lm.config import ModelConfig, RunOptions, TrainConfig
@@ -23,7 +24,7 @@ from lm.out_of_memory import explain_out_of_memory
 from lm.peak import measure_peak_flops
 from lm.probe import Plan, choose_plan
 from lm.resume import check_same_config, config_facts, take_over_plan
-from lm.train_report import tokens_per_step
+from lm.train_report import peak_memory_bytes, tokens_per_step
 from lm.training_loop import (
     Callbacks,
     OnCheckpoint,
@@ -57,7 +58,9 @@ class TrainResult:
     seconds: float
     """Seconds of the run over all resumptions, start-up excluded."""
     environment: dict[str, Any]
-    """What the run chose on this machine, and the versions it ran on."""
+    """What the run chose on this machine, its version of torch, the FLOP/s of a large product,
+    seconds of the first step (compilation is in it), peak memory measured and predicted; on a CPU
+    the former counts the whole process."""
 
 
 def train(
@@ -180,10 +183,23 @@ def _result(run: TrainingRun) -> TrainResult:
         deterministic=run.train_config.max_minutes == 0,
         num_skipped=state.num_skipped,
         seconds=run.clock.elapsed_s(),
-        environment=asdict(run.plan)
-        | {
-            "world_size": run.processes.world_size,
-            "peak_flops": run.peak_flops,
-            "torch": torch.__version__,
-        },
+        environment=_environment(run),
     )
+
+
+def _environment(run: TrainingRun) -> dict[str, Any]:
+    config = run.train_config
+    predicted = training_memory(
+        run.model_config,
+        micro_batch_size=run.plan.micro_batch_size,
+        precision=config.precision,
+        optimizer=config.optimizer,
+    )
+    return asdict(run.plan) | {
+        "world_size": run.processes.world_size,
+        "torch": torch.__version__,
+        "peak_flops": run.peak_flops,
+        "first_step_s": run.first_step_s,
+        "peak_memory_bytes": peak_memory_bytes(run.device),
+        "predicted_memory_bytes": sum(predicted.values()),
+    }

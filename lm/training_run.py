@@ -53,6 +53,8 @@ class TrainingRun:
     """What a checkpoint must agree with (`lm/resume.py`)."""
     peak_flops: float = 0.0
     """FLOP/s of a large matrix product in one process; 0: not measured."""
+    first_step_s: float = 0.0
+    """Seconds of this process's first step, in which it compiles; 0: not done yet."""
     anchor_interval: int = ANCHOR_INTERVAL
     """Steps between the checkpoints to which spikes lead back."""
     update_guard: AbstractContextManager[object] = field(default_factory=nullcontext)

@@ -25,7 +25,11 @@ def take_step(run: TrainingRun) -> None:
     loss = compute_gradients(run, windows)
     norm = gradient_norm(run.model.parameters())
     apply_gradients(run, loss, norm)
-    run.stopwatch.add(seconds=time.perf_counter() - started, waited_s=waited_s)
+    seconds = time.perf_counter() - started
+    if run.first_step_s == 0.0:
+        run.first_step_s = seconds  # compilation is in it
+    else:
+        run.stopwatch.add(seconds=seconds, waited_s=waited_s)
 
 
 def compute_gradients(run: TrainingRun, windows: Int[Tensor, "batch window"]) -> float:

@@ -181,6 +181,8 @@ def test_training_learns_and_reports(tmp_path: Path, shards: ShardPaths) -> None
     assert np.array(first_batch).shape == (8, 17)
     assert load_model(tmp_path).config == TINY
     assert result.environment["micro_batch_size"] == 8
+    assert result.environment["first_step_s"] > 0
+    assert result.environment["peak_memory_bytes"] > result.environment["predicted_memory_bytes"]
 
 
 def test_a_finished_run_is_not_repeated(tmp_path: Path, shards: ShardPaths) -> None:
