@@ -1,5 +1,6 @@
 """`owt ui`: both pages come up over a data root, and go without leaving a process."""
 
+import json
 import os
 import signal
 import socket
@@ -100,6 +101,8 @@ def test_ctrl_c_and_sigterm_stop_both_pages(tmp_path: Path) -> None:
             assert pages["MLflow:"].endswith("/#/experiments/1/runs?workflowType=machine_learning")
             for page in pages.values():
                 assert b"<html" in read_as_browser(page).lower()
+            facts = json.loads(read_as_browser(f"http://127.0.0.1:{ports[1]}/ui-settings"))
+            assert facts["api_url"] == f"http://127.0.0.1:{ports[1]}/api"
             family = process.children(recursive=True)
             assert len(family) >= len(ports)
             process.send_signal(number)
