@@ -233,9 +233,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 def test_resident_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
-    """Checking and sampling a 256 MiB shard takes less than 64 MiB of resident memory."""
+    """Checking and sampling a 128 MiB shard takes less than 64 MiB of resident memory."""
     path = tmp_path / "shard.npy"
-    np.save(path, np.zeros(2**27, dtype=np.uint16))
+    np.save(path, np.zeros(2**26, dtype=np.uint16))
     done = subprocess.run(
         [sys.executable, "-c", RESIDENT_MEMORY_SCRIPT, str(path)],
         capture_output=True,

@@ -114,12 +114,12 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-@pytest.mark.parametrize("delay_s", [0.05, 0.2, 0.5])
+@pytest.mark.parametrize("delay_s", [0.05, 0.3])
 def test_an_interrupt_at_any_moment_loses_nothing(
     tmp_path: Path, shards: ShardPaths, delay_s: float
 ) -> None:
     """KeyboardInterrupt out of the blue, then resumed: as if it had not happened."""
-    config = replace(BRIEF, max_steps=40, optimizer="muon")
+    config = replace(BRIEF, max_steps=30, optimizer="muon")
     train(TINY, config, options=PLAIN, output_dir=tmp_path / "whole", **shards)
     started = threading.Event()
 

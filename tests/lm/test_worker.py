@@ -99,6 +99,7 @@ def test_a_run_file_with_unknown_fields_is_refused(tmp_path: Path, run: RunFile)
         read_run_file(tmp_path / "run.json")
 
 
+@pytest.mark.slow
 def test_the_worker_alone_does_what_train_does(tmp_path: Path, run: RunFile) -> None:
     """`python -m lm.worker` writes the same bytes and leaves a result."""
     write_run_file(tmp_path / "run.json", run)
@@ -123,7 +124,8 @@ def test_the_worker_saves_on_sigterm(tmp_path: Path, run: RunFile) -> None:
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM, output
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
-    assert list_checkpoints(run.output_dir / "checkpoints")[-1][0] == steps[-1]
+    saved_step = list_checkpoints(run.output_dir / "checkpoints")[-1][0]
+    assert saved_step - steps[-1] in (0, 1)  # stopped after the update, its line comes on resuming
 
 
 def test_two_processes_train_as_one(tmp_path: Path, run: RunFile) -> None:
