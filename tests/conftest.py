@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.s3_server import s3_options
 from tests.tiny_pipeline import TINY, Run, run_in, write_corpus
+
+__all__ = ["s3_options"]  # fixtures that live in files of their own
 
 ROOT = Path(__file__).resolve().parents[1]
 

