@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tokenizer.kernels.classes import DIGIT, LETTER, OTHER, WHITESPACE
 from tokenizer.kernels.intrinsics import BLOCK_BYTES, classify_block, equal_mask, trailing_zeros
+from tokenizer.kernels.jit import kernel
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, no-any-return, return-value"
@@ -58,7 +58,7 @@ def special_arrays(special_tokens: Sequence[bytes]) -> SpecialArrays:
 _ZERO, _ONE, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _character(
     data: NDArray[np.uint8], at: int, end: int, classes: NDArray[np.uint8]
 ) -> tuple[int, int]:
@@ -84,7 +84,7 @@ def _character(
     return length, np.int64(classes[code])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_whitespace(data: NDArray[np.uint8], at: int, end: int, classes: NDArray[np.uint8]) -> bool:
     """Tell whether the character at `at` is whitespace; so is what lies beyond the segment."""
     if at >= end:
@@ -94,7 +94,7 @@ def _is_whitespace(data: NDArray[np.uint8], at: int, end: int, classes: NDArray[
     return _character(data, at, end, classes)[1] == WHITESPACE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _classify_wide(
     data: NDArray[np.uint8],
     begin: int,
@@ -129,7 +129,7 @@ def _classify_wide(
     return size, letters, digits, whitespace, last_bytes
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _to_first_bytes(
     data: NDArray[np.uint8], begin: int, starts: np.uint64, last_bytes: np.uint64
 ) -> np.uint64:
@@ -144,7 +144,7 @@ def _to_first_bytes(
     return starts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _contraction_bytes(data: NDArray[np.uint8], at: int, end: int) -> int:
     """Return the length of the contraction at the apostrophe `at`, 0 where there is none."""
     if at + 1 >= end:
@@ -162,7 +162,7 @@ def _contraction_bytes(data: NDArray[np.uint8], at: int, end: int) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _patch_contractions(
     data: NDArray[np.uint8],
     begin: int,
@@ -193,7 +193,7 @@ def _patch_contractions(
     return starts, clear, add
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mark_segment(
     data: NDArray[np.uint8],
     begin: int,
@@ -247,7 +247,7 @@ def mark_segment(
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_special(
     data: NDArray[np.uint8],
     begin: int,
@@ -278,7 +278,7 @@ def find_special(
     return end, -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mark_window(
     data: NDArray[np.uint8],
     length: int,

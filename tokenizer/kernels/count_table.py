@@ -8,11 +8,11 @@ lies in two cache lines. The long table holds (hash, index + 1); a long pretoken
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tokenizer.kernels.boundaries import SPECIAL_FLAG
 from tokenizer.kernels.intrinsics import prefetch
+from tokenizer.kernels.jit import kernel
 from tokenizer.kernels.pretoken_keys import (
     MAX_KEY_BYTES,
     equal_bytes,
@@ -49,7 +49,7 @@ class CountTable(NamedTuple):
     long_data: NDArray[np.uint8]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_short(
     short: NDArray[np.uint64],
     sizes: NDArray[np.int64],
@@ -77,13 +77,13 @@ def _add_short(
         slot = (slot + SLOT_WORDS) & mask
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _short_slot(short: NDArray[np.uint64], low: np.uint64, high: np.uint64) -> int:
     """Return the word where the slot of a key begins."""
     return np.int64(mix(low, high) & np.uint64(len(short) // SLOT_WORDS - 1)) * SLOT_WORDS
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_long(table: CountTable, data: NDArray[np.uint8], at: int, length: int, count: int) -> bool:
     """Add to the count of a long pretoken; false, and nothing done, when there is no room."""
     hashed = long_hash(data, at, length)
@@ -114,7 +114,7 @@ def _add_long(table: CountTable, data: NDArray[np.uint8], at: int, length: int, 
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_batch(
     short: NDArray[np.uint64],
     sizes: NDArray[np.int64],
@@ -133,7 +133,7 @@ def _count_batch(
             _add_short(short, sizes, low, high, slot, 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_window(
     table: CountTable, data: NDArray[np.uint8], starts: NDArray[np.uint32], begin: int, count: int
 ) -> int:
@@ -170,7 +170,7 @@ def count_window(
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_short_slots(table: CountTable, other: NDArray[np.uint64]) -> None:
     """Add all short pretokens of another table, for which there is room."""
     for place in range(0, len(other), SLOT_WORDS):
@@ -181,7 +181,7 @@ def add_short_slots(table: CountTable, other: NDArray[np.uint64]) -> None:
             _add_short(table.short, table.sizes, low, high, slot, count)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_entries(
     table: CountTable,
     data: NDArray[np.uint8],
@@ -200,7 +200,7 @@ def add_entries(
             _add_short(table.short, table.sizes, low, high, slot, counts[i])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def num_bytes_of(table: CountTable) -> int:
     """Return the bytes of all pretokens in the table."""
     total = table.sizes[LONG_BYTES]
@@ -209,7 +209,7 @@ def num_bytes_of(table: CountTable) -> int:
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def flatten(
     table: CountTable,
     data: NDArray[np.uint8],

@@ -9,11 +9,11 @@ and what comes out never depends on it.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tokenizer.kernels.boundaries import SPECIAL_FLAG, SpecialArrays
 from tokenizer.kernels.intrinsics import prefetch, store_word
+from tokenizer.kernels.jit import kernel
 from tokenizer.kernels.listed_merges import merge_by_lists
 from tokenizer.kernels.pretoken_keys import (
     MAX_KEY_BYTES,
@@ -67,7 +67,7 @@ class EncodeTable(NamedTuple):
     """(SCAN_BYTES,) of the pretoken that is being merged."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _empty(table: EncodeTable) -> None:
     """Forget all pretokens."""
     sizes = table.sizes
@@ -77,7 +77,7 @@ def _empty(table: EncodeTable) -> None:
     sizes[NUM_EMPTIED] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _enter_short(
     short: NDArray[np.uint64],
     pool: NDArray[np.int32],
@@ -110,7 +110,7 @@ def _enter_short(
     sizes[NUM_SHORT] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _merge_long(
     table: EncodeTable,
     merges: Merges,
@@ -143,7 +143,7 @@ def _merge_long(
     return size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _encode_long(
     table: EncodeTable,
     merges: Merges,
@@ -197,7 +197,7 @@ def _encode_long(
     return size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _special_index(specials: SpecialArrays, data: NDArray[np.uint8], at: int, length: int) -> int:
     """Return which special token stands at a place where one is known to stand."""
     for special in range(len(specials.offsets) - 1):
@@ -209,7 +209,7 @@ def _special_index(specials: SpecialArrays, data: NDArray[np.uint8], at: int, le
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _make_keys(
     short: NDArray[np.uint64],
     data: NDArray[np.uint8],
@@ -234,7 +234,7 @@ def _make_keys(
         lows[i - first], highs[i - first], slots[i - first] = low, high, slot
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode_window(
     table: EncodeTable,
     merges: Merges,

@@ -98,6 +98,16 @@ def _trailing_zeros(_typingctx: Any, word: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
+def _count_bits(_typingctx: Any, word: Any) -> Any:
+    """Return how many bits are set."""
+    _require_integer(word)
+
+    def codegen(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), codegen
+
+
 def _swap_bytes(_typingctx: Any, word: Any) -> Any:
     """Return the word with its bytes in reverse, so that words compare as byte strings do."""
     _require_integer(word)
@@ -162,6 +172,7 @@ prefetch: Any = intrinsic(_prefetch)
 load_word: Any = intrinsic(_load_word)
 store_word: Any = intrinsic(_store_word)
 trailing_zeros: Any = intrinsic(_trailing_zeros)
+count_bits: Any = intrinsic(_count_bits)
 swap_bytes: Any = intrinsic(_swap_bytes)
 equal_mask: Any = intrinsic(_equal_mask)
 classify_block: Any = intrinsic(_classify_block)

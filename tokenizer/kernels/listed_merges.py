@@ -7,9 +7,9 @@ off in ascending order; new pairs nearly always have higher ranks, since they we
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tokenizer.kernels.jit import kernel
 from tokenizer.kernels.ranked_merges import MAX_RANK, Merges, rank_of
 
 # Numba runs this, with its own types for scalars.
@@ -28,7 +28,7 @@ class PlaceLists(NamedTuple):
     last_places: NDArray[np.int32]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _append(lists: PlaceLists, place: int, rank: int) -> None:
     """Put a place at the end of a rank's list."""
     tail = lists.tails[rank]
@@ -42,7 +42,7 @@ def _append(lists: PlaceLists, place: int, rank: int) -> None:
         lists.next_places[tail] = place
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _remove(lists: PlaceLists, place: int) -> None:
     """Take a place out of its list, if it is in one."""
     rank = lists.ranks[place]
@@ -60,7 +60,7 @@ def _remove(lists: PlaceLists, place: int) -> None:
         lists.last_places[following] = preceding
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sort_list(lists: PlaceLists, rank: int) -> None:
     """Bring a rank's places into ascending order, where they are not.
 
@@ -84,7 +84,7 @@ def _sort_list(lists: PlaceLists, rank: int) -> None:
         _append(lists, places[i], rank)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_by_lists(
     merges: Merges, data: NDArray[np.uint8], at: int, length: int, ids: NDArray[np.int32]
 ) -> int:
@@ -122,7 +122,7 @@ def merge_by_lists(
     return size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _merge_rank(
     merges: Merges,
     lists: PlaceLists,

@@ -4,10 +4,10 @@
 # mypy: disable-error-code="arg-type, no-any-return, return-value"
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tokenizer.kernels.intrinsics import prefetch
+from tokenizer.kernels.jit import kernel
 from tokenizer.kernels.merge_state import (
     BYTES_SIZE,
     CONSUMED,
@@ -33,7 +33,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _AHEAD = 16
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _large_count(
     cell: int, word_offsets: NDArray[np.int64], word_counts: NDArray[np.int64]
 ) -> np.int64:
@@ -48,7 +48,7 @@ def _large_count(
     return word_counts[first]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def number_pairs(state: MergeState) -> int:
     """Find all pairs in the cells anew, with their counts and the places of their runs.
 
@@ -67,7 +67,7 @@ def number_pairs(state: MergeState) -> int:
     return DONE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_pairs(state: MergeState) -> bool:
     """Number all pairs, with counts and run lengths; false when there is no room for them."""
     cells, table, token_length = state.cells, state.table, state.token_length
@@ -103,7 +103,7 @@ def _count_pairs(state: MergeState) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill_runs(state: MergeState) -> None:
     """Write the positions of all numbered pairs to their runs, in ascending order."""
     state.run_length[: state.sizes[NUM_PAIRS]] = 0
@@ -124,7 +124,7 @@ def fill_runs(state: MergeState) -> None:
             right = cells[after]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _visit_run(state: MergeState, pair: int, token: int) -> int:
     """Replace the pair by `token` wherever it still stands; return how often.
 
@@ -184,7 +184,7 @@ def _visit_run(state: MergeState, pair: int, token: int) -> int:
     return visits
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _update_pairs(state: MergeState, left: int, right: int, token: int) -> None:
     """Take the consumed pairs from the counts and add the new ones; leave cursors for the runs."""
     weight, met, tokens, table = (
@@ -231,7 +231,7 @@ def _update_pairs(state: MergeState, left: int, right: int, token: int) -> None:
             push_pair(state, new)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _write_runs(state: MergeState, visits: int) -> None:
     """Write the positions of the new pairs to their runs, in ascending order, and clean up."""
     cursor, tokens, weight = state.side_visits, state.side_tokens, state.side_weight
@@ -255,7 +255,7 @@ def _write_runs(state: MergeState, visits: int) -> None:
             i += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_token(state: MergeState, left: int, right: int, token: int) -> None:
     """Record the new token's length and bytes."""
     left_length, right_length = state.token_length[left], state.token_length[right]
@@ -270,7 +270,7 @@ def _add_token(state: MergeState, left: int, right: int, token: int) -> None:
     state.sizes[BYTES_SIZE] = start + left_length + right_length
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lacks_room(state: MergeState, pair: int) -> int:
     """Return which array the merge of this pair could overflow, or DONE."""
     sizes = state.sizes
@@ -288,7 +288,7 @@ def _lacks_room(state: MergeState, pair: int) -> int:
     return DONE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def run_merges(state: MergeState, last_merge: int, by_bytes: bool) -> int:
     """Merge until `last_merge` merges are made; return DONE, EXHAUSTED or which array is full.
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tokenizer.config import NUM_BYTES
 from tokenizer.counts import PretokenCounts
+from tokenizer.kernels.jit import kernel
 from tokenizer.kernels.merge_state import (
     BYTES_SIZE,
     HEAP_WIDTH,
@@ -27,7 +27,7 @@ _FIRST_PAIRS = 2**17
 _FIRST_NODES = 2**14
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill_cells(
     cells: NDArray[np.int32], data: NDArray[np.uint8], offsets: NDArray[np.int64]
 ) -> None:
@@ -37,7 +37,7 @@ def _fill_cells(
             cells[i + word + 1] = data[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill_table(state: MergeState) -> None:
     """Enter every pair into the empty table."""
     for pair in range(state.sizes[NUM_PAIRS]):

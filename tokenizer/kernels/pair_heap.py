@@ -7,9 +7,9 @@ Order: count, then the tie rule as two words per pair (`token_order`), greater f
 # mypy: disable-error-code="arg-type, no-any-return, return-value"
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tokenizer.kernels.jit import kernel
 from tokenizer.kernels.merge_state import (
     HEAP_SIZE,
     HEAP_WIDTH,
@@ -22,7 +22,7 @@ _LONG = np.uint64(0xFF)
 """Lowest byte of an order word that does not hold the whole token."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def order_word(token_bytes: NDArray[np.uint8], start: int, length: int) -> np.uint64:
     """Return a token's first 7 bytes, the first one highest, and its length or 0xFF.
 
@@ -36,7 +36,7 @@ def order_word(token_bytes: NDArray[np.uint8], start: int, length: int) -> np.ui
     return (word << np.uint64(8)) | (np.uint64(length) if length <= 7 else _LONG)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _compare_words(heap: NDArray[np.uint64], first: int, second: int) -> int:
     """Return 1 or -1 as the node at place `first` goes before or after; 0: words do not tell."""
     for i in range(3):
@@ -48,7 +48,7 @@ def _compare_words(heap: NDArray[np.uint64], first: int, second: int) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _compare_tokens(state: MergeState, first: int, second: int) -> int:
     """Return -1, 0 or 1 as the first token's bytes are less than, equal to or greater."""
     length_1, length_2 = state.token_length[first], state.token_length[second]
@@ -62,7 +62,7 @@ def _compare_tokens(state: MergeState, first: int, second: int) -> int:
     return 1 if length_1 > length_2 else -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _compare_bytes(state: MergeState, first: int, second: int) -> int:
     """Compare two nodes of equal count, of which the first words say too little, by the bytes."""
     pair_1, pair_2 = np.int64(state.heap[first + 3]), np.int64(state.heap[second + 3])
@@ -77,7 +77,7 @@ def _compare_bytes(state: MergeState, first: int, second: int) -> int:
     return 0 if right_1 == right_2 else _compare_tokens(state, right_1, right_2)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_greater(state: MergeState, first: int, second: int) -> bool:
     """Tell whether the node at place `first` of the heap array goes before that at `second`."""
     order = _compare_words(state.heap, first, second)
@@ -86,7 +86,7 @@ def _is_greater(state: MergeState, first: int, second: int) -> bool:
     return order > 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _swap(heap: NDArray[np.uint64], first: int, second: int) -> None:
     for i in range(HEAP_WIDTH):
         word = heap[first + i]
@@ -94,7 +94,7 @@ def _swap(heap: NDArray[np.uint64], first: int, second: int) -> None:
         heap[second + i] = word
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sift_down(state: MergeState, node: int) -> None:
     heap = state.heap
     end = HEAP_WIDTH * state.sizes[HEAP_SIZE]
@@ -116,7 +116,7 @@ def _sift_down(state: MergeState, node: int) -> None:
         place = child
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _append(state: MergeState, pair: int) -> int:
     node = state.sizes[HEAP_SIZE]
     place = HEAP_WIDTH * node
@@ -128,7 +128,7 @@ def _append(state: MergeState, pair: int) -> int:
     return node
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def push_pair(state: MergeState, pair: int) -> None:
     """Add a pair of at least the threshold; others wait outside until they are needed."""
     node = _append(state, pair)
@@ -140,7 +140,7 @@ def push_pair(state: MergeState, pair: int) -> None:
         node = parent
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def peek_best(state: MergeState) -> int:
     """Return the greatest pair, left in the heap; -1: no pair is left; -2: the heap is too small.
 
@@ -165,7 +165,7 @@ def peek_best(state: MergeState) -> int:
             return -1 if sizes[THRESHOLD] > 0 else -2
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lower_threshold(state: MergeState) -> bool:
     """Fill the empty heap with the most frequent pairs; false when there are none or no room.
 

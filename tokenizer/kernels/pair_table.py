@@ -5,8 +5,9 @@ which costs more than the look-up.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tokenizer.kernels.jit import kernel
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, no-any-return, return-value"
@@ -16,13 +17,13 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pair_key(left: int, right: int) -> np.uint64:
     """Return the pair as one word, never zero."""
     return ((np.uint64(left) << _SHIFT) | np.uint64(right)) + np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pair_place(table: NDArray[np.uint64], key: np.uint64) -> int:
     """Return where in the table the key stands, or the empty place where it belongs."""
     mask = np.int64(len(table) - 1)
@@ -33,13 +34,13 @@ def pair_place(table: NDArray[np.uint64], key: np.uint64) -> int:
     return place
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_pair(table: NDArray[np.uint64], left: int, right: int) -> int:
     """Return the index of a pair that exists."""
     return np.int64(table[pair_place(table, pair_key(left, right)) + 1])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def enter_pair(table: NDArray[np.uint64], left: int, right: int, index: int) -> None:
     """Enter a pair that is not there yet."""
     key = pair_key(left, right)

@@ -1,10 +1,10 @@
 """Own the keys of pretokens: up to 15 bytes in two words; longer ones by a hash of their bytes."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tokenizer.kernels.intrinsics import load_word
+from tokenizer.kernels.jit import kernel
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, no-any-return, return-value"
@@ -26,7 +26,7 @@ _LOW_BITS = np.array([2 ** (8 * min(n, 8)) - 1 for n in range(16)], np.uint64)
 _HIGH_BITS = np.array([2 ** (8 * max(n - 8, 0)) - 1 for n in range(16)], np.uint64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def short_key(data: NDArray[np.uint8], at: int, length: int) -> tuple[np.uint64, np.uint64]:
     """Return the key of the pretoken of `length` (1 to 15) bytes at `at`; reads 16 bytes."""
     low = load_word(data, at) & _LOW_BITS[length]
@@ -34,7 +34,7 @@ def short_key(data: NDArray[np.uint8], at: int, length: int) -> tuple[np.uint64,
     return low, high | (np.uint64(length) << _LENGTH_SHIFT)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def short_key_within(data: NDArray[np.uint8], at: int, length: int) -> tuple[np.uint64, np.uint64]:
     """Return the same key, reading nothing but the pretoken: for arrays without padding."""
     if at + 16 <= len(data):
@@ -49,7 +49,7 @@ def short_key_within(data: NDArray[np.uint8], at: int, length: int) -> tuple[np.
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mix(low: np.uint64, high: np.uint64) -> np.uint64:
     """Return a hash of two words whose low bits depend on all bits of both."""
     mixed = (low * _MULTIPLIER_1) ^ (high * _MULTIPLIER_2)
@@ -58,7 +58,7 @@ def mix(low: np.uint64, high: np.uint64) -> np.uint64:
     return mixed ^ (mixed >> _HALF)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def long_hash(data: NDArray[np.uint8], at: int, length: int) -> np.uint64:
     """Return a hash of `length` bytes; never zero."""
     hashed = np.uint64(length)
@@ -71,7 +71,7 @@ def long_hash(data: NDArray[np.uint8], at: int, length: int) -> np.uint64:
     return mix(hashed, tail) | np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def equal_bytes(
     first: NDArray[np.uint8], at: int, second: NDArray[np.uint8], place: int, length: int
 ) -> bool:

@@ -1,8 +1,9 @@
 """Own sorting pretokens by their bytes: by first words, then by comparing where those are equal."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tokenizer.kernels.jit import kernel
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, no-any-return, return-value"
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 _WORD_BYTES = 8
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def first_words(
     data: NDArray[np.uint8], offsets: NDArray[np.int64], words: NDArray[np.uint64]
 ) -> None:
@@ -23,7 +24,7 @@ def first_words(
         words[i] = word
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_less(data: NDArray[np.uint8], offsets: NDArray[np.int64], one: int, two: int) -> bool:
     """Tell whether pretoken `one` comes before `two`; their first 8 bytes are known to be equal."""
     begin_1, begin_2 = offsets[one], offsets[two]
@@ -34,7 +35,7 @@ def _is_less(data: NDArray[np.uint8], offsets: NDArray[np.int64], one: int, two:
     return length_1 < length_2
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sift_down(
     order: NDArray[np.int64],
     start: int,
@@ -58,7 +59,7 @@ def _sift_down(
         node = child
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sort_ties(
     order: NDArray[np.int64],
     words: NDArray[np.uint64],
@@ -82,7 +83,7 @@ def sort_ties(
         start = stop
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather(
     order: NDArray[np.int64],
     data: NDArray[np.uint8],

@@ -9,8 +9,9 @@ slower: all ranks in one vector register, whose loads wait for the stores to sin
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tokenizer.kernels.jit import kernel
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"
@@ -57,7 +58,7 @@ class Merges(NamedTuple):
     """(merges,) by rank, the tokens that are merged and the token that they become."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def enter_merges(
     slots: NDArray[np.uint64],
     filter_bits: NDArray[np.uint64],
@@ -77,7 +78,7 @@ def enter_merges(
             slots[place] = (key << _RANK_BITS) | np.uint64(rank)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rank_of(
     slots: NDArray[np.uint64], filter_bits: NDArray[np.uint64], left: int, right: int
 ) -> int:
@@ -98,7 +99,7 @@ def rank_of(
         place = (place + 1) & mask
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_by_scanning(
     byte_ids: NDArray[np.int32],
     byte_ranks: NDArray[np.int32],

@@ -1,0 +1,25 @@
+"""Compiled kernels are kept apart by the state of all their sources."""
+
+from pathlib import Path
+
+from numba import config
+
+from tokenizer.kernels import jit
+from tokenizer.kernels.pretoken_keys import short_key
+
+
+def test_the_cache_folder_is_named_after_the_sources() -> None:
+    """A changed kernel file never meets code that was compiled with the old one."""
+    folder = Path(short_key.stats.cache_path)
+    assert any(part.startswith("kernels-") for part in folder.parts)
+    assert not config.CACHE_DIR  # the setting of other Numba code is left alone
+
+
+def test_every_source_counts(tmp_path: Path) -> None:
+    """The name depends on the bytes of each file."""
+    (tmp_path / "a.py").write_text("x = 1")
+    names = []
+    for text in ("y = 1", "y = 2"):
+        (tmp_path / "b.py").write_text(text)
+        names.append(jit.sources_digest(tmp_path))
+    assert names[0] != names[1]
