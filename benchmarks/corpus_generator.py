@@ -89,7 +89,7 @@ def _with_made_up_words(
         stop = document.find(b" ", begin + 1)
         if begin < 0 or stop < 0:
             # Not lost: the end of the document takes what does not fit in.
-            parts.append(document[end:-len(SEPARATOR)] + made_up_word(number, words))
+            parts.append(document[end : -len(SEPARATOR)] + made_up_word(number, words))
             end = len(document) - len(SEPARATOR)
             continue
         parts += [document[end:begin], made_up_word(number, words)]
@@ -114,9 +114,7 @@ def main() -> None:
             base, GROWTH[options.kind], size_bytes=size_bytes, seed=options.seed
         ):
             file.write(document)
-    json.dump(
-        {"kind": options.kind, "size_bytes": size_bytes, "seed": options.seed}, sys.stdout
-    )
+    json.dump({"kind": options.kind, "size_bytes": size_bytes, "seed": options.seed}, sys.stdout)
     print()
 
 

@@ -20,7 +20,7 @@ import tiktoken
 from tokenizer import reference
 from tokenizer.counts import PretokenCounts
 from tokenizer.fast_encoder import FastEncoder
-from tokenizer.kernels.boundaries import SPECIAL_FLAG, mark_window, special_arrays
+from tokenizer.kernels.boundaries import SPECIAL_FLAG, STARTS_SLACK, mark_window, special_arrays
 from tokenizer.kernels.classes import class_table
 from tokenizer.patterns import PATTERNS
 from tokenizer.pretokenize import iter_pretokens
@@ -63,7 +63,7 @@ def kernel_pretokens(data: bytes, special_tokens: list[str]) -> list[bytes]:
     """Cut with the kernels; the bytes after the text are hostile."""
     longest_first = sorted((token.encode() for token in special_tokens), key=len, reverse=True)
     padded = np.frombuffer(data + b"s\xa0" * 32, np.uint8)
-    starts = np.zeros(len(data) + 1, np.uint32)
+    starts = np.zeros(len(data) + STARTS_SLACK, np.uint32)
     count = mark_window(padded, len(data), class_table(), special_arrays(longest_first), starts)
     places = (starts[: count + 1] & ~SPECIAL_FLAG).tolist()
     flags = (starts[:count] & SPECIAL_FLAG).tolist()

@@ -14,7 +14,7 @@ import numpy as np
 
 from tokenizer.counts import PretokenCounts, merge, read_counts, write_counts
 from tokenizer.cuts import CutRule, cut_rule
-from tokenizer.kernels.boundaries import mark_window, special_arrays
+from tokenizer.kernels.boundaries import STARTS_SLACK, mark_window, special_arrays
 from tokenizer.kernels.classes import class_table
 from tokenizer.kernels.count_table import CountTable, count_window
 from tokenizer.kernels.count_table_setup import (
@@ -125,8 +125,8 @@ def _count_spans_fast(
     starts = np.empty(0, np.uint32)
     for span in spans:
         for _, data, length in iter_windows(source, *span, job.rule):
-            if len(starts) <= length:
-                starts = np.empty(len(data), np.uint32)
+            if len(starts) < length + STARTS_SLACK:
+                starts = np.empty(len(data) + STARTS_SLACK, np.uint32)
             count = mark_window(data, length, class_table(), specials, starts)
             done = count_window(table, data, starts, 0, count)
             while done < count:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.config import NUM_BYTES
-from tokenizer.kernels.boundaries import mark_window, special_arrays
+from tokenizer.kernels.boundaries import STARTS_SLACK, mark_window, special_arrays
 from tokenizer.kernels.classes import class_table
 from tokenizer.kernels.encode_table import (
     NUM_EMPTIED,
@@ -99,8 +99,8 @@ class FastEncoder:
         `data` has `PADDING_BYTES` more bytes. The array returned, the places in `out` after each
         special token `separator`, is used again by the next call.
         """
-        if len(self._starts) <= length:
-            self._starts = np.empty(length + 1, np.uint32)
+        if len(self._starts) < length + STARTS_SLACK:
+            self._starts = np.empty(length + STARTS_SLACK, np.uint32)
         starts = self._starts
         count = mark_window(data, length, class_table(), self._specials, starts)
         is_known = separator in self._special_tokens

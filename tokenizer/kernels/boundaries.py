@@ -22,7 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.kernels.classes import DIGIT, LETTER, OTHER, WHITESPACE
-from tokenizer.kernels.intrinsics import BLOCK_BYTES, classify_block, equal_mask, trailing_zeros
+from tokenizer.kernels.intrinsics import (
+    BLOCK_BYTES,
+    classify_block,
+    count_bits,
+    equal_mask,
+    trailing_zeros,
+)
 from tokenizer.kernels.jit import kernel
 
 # Numba runs this, with its own types for scalars.
@@ -55,6 +61,9 @@ def special_arrays(special_tokens: Sequence[bytes]) -> SpecialArrays:
     )
 
 
+STARTS_SLACK = 8
+"""Items after the last start that are written and mean nothing."""
+
 _ZERO, _ONE, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
@@ -82,16 +91,6 @@ def _character(
     if is_overlong or code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
         return 1, OTHER
     return length, np.int64(classes[code])
-
-
-@kernel
-def _is_whitespace(data: NDArray[np.uint8], at: int, end: int, classes: NDArray[np.uint8]) -> bool:
-    """Tell whether the character at `at` is whitespace; so is what lies beyond the segment."""
-    if at >= end:
-        return True
-    if data[at] < 0x80:
-        return data[at] == 32 or 9 <= data[at] <= 13
-    return _character(data, at, end, classes)[1] == WHITESPACE
 
 
 @kernel
@@ -204,8 +203,8 @@ def mark_segment(
 ) -> int:
     """Write the starts of the pretokens of a segment, data[begin:end], after `count` others.
 
-    `data` has `BLOCK_BYTES` readable bytes after `end`, and `starts_out` room for every byte.
-    Returns the new count.
+    `data` has `BLOCK_BYTES` readable bytes after `end`, and `starts_out` room for every byte and
+    `STARTS_SLACK` more. Returns the new count.
     """
     letter_before = digit_before = white_before = space_before = _ZERO
     clear, add = _ZERO, _ONE  # the first patch: a segment's first character is a start
@@ -221,7 +220,13 @@ def mark_segment(
             digits |= more_digits
             whitespace |= more_white
         last = np.uint64(size - 1)
-        white_after = np.uint64(_is_whitespace(data, begin + size, end, classes))
+        after = data[begin + size]
+        white_after = _ONE
+        if begin + size < end:
+            white_after = np.uint64(after == 32 or 9 <= after <= 13)
+            if after >= 0x80:
+                kind = _character(data, begin + size, end, classes)[1]
+                white_after = np.uint64(kind == WHITESPACE)
         valid = _ALL >> (np.uint64(BLOCK_BYTES - 1) - last)
         lp = (letters << _ONE) | letter_before
         dp = (digits << _ONE) | digit_before
@@ -234,11 +239,16 @@ def mark_segment(
         starts = (whitespace & ~wp) | last_white | (~whitespace & wp & ~sp)
         starts |= ~whitespace & ~wp & ((letters ^ lp) | (digits ^ dp))
         starts = ((starts & ~clear) | add) & valid
-        starts, clear, add = _patch_contractions(data, begin, end, starts, apostrophes, size)
-        while starts != _ZERO:
-            starts_out[count] = begin + trailing_zeros(starts)
-            count += 1
-            starts &= starts - _ONE
+        clear = add = _ZERO
+        if starts & apostrophes != _ZERO:
+            starts, clear, add = _patch_contractions(data, begin, end, starts, apostrophes, size)
+        num_starts = count_bits(starts)
+        for first in range(count, count + num_starts, STARTS_SLACK):
+            # Always eight: a branch for each would often be mispredicted.
+            for place in range(STARTS_SLACK):
+                starts_out[first + place] = begin + trailing_zeros(starts)
+                starts &= starts - _ONE
+        count += num_starts
         letter_before = (letters >> last) & _ONE
         digit_before = (digits >> last) & _ONE
         white_before = (whitespace >> last) & _ONE
@@ -289,6 +299,7 @@ def mark_window(
     """Write the starts of all pretokens and special tokens of data[:length]; return their number.
 
     Starts of special tokens carry `SPECIAL_FLAG`. One more entry, `length`, ends the last one.
+    There must be room as for `mark_segment`.
     """
     count = 0
     begin = 0
