@@ -138,10 +138,10 @@ def answers(url: str) -> bool:
     return False
 
 
-def run_deployment(env: dict[str, str], overrides: list[str]) -> None:
-    """Give the user's command and wait for its end; a run that is not Completed fails."""
+def run_deployment(env: dict[str, str], overrides: list[str], *options: str) -> None:
+    """Give the user's command; with `--watch` a run that is not Completed fails."""
     parameters = ["--param", 'preset="smoke"', "--param", f"overrides={json.dumps(overrides)}"]
-    prefect(env, "deployment", "run", "owt-pipeline", *parameters, "--watch")
+    prefect(env, "deployment", "run", "owt-pipeline", *parameters, *options)
 
 
 def newest_flow_run(api: Api) -> dict[str, Any]:
@@ -156,6 +156,17 @@ def task_states(api: Api, flow_run: dict[str, Any]) -> list[str]:
     return [run["state_name"] for run in found]
 
 
+def num_steps(training: Path) -> int:
+    """Return how many steps the unfinished training has logged; it logs each one."""
+    lines = [
+        line
+        for path in training.glob("*/work/metrics.jsonl")
+        for line in path.read_text().splitlines()
+        if "train/loss" in line
+    ]
+    return len(lines)
+
+
 def test_the_deployment_names_no_place_of_a_machine(api: Api) -> None:
     """Whoever starts a worker in a checkout can run what somebody else deployed."""
     deployment = api("/deployments/name/owt-pipeline/owt-pipeline")
@@ -168,14 +179,14 @@ def test_the_users_command_builds_and_then_finds_everything_cached(
     api: Api, env: dict[str, str], data_root: Path, overrides: list[str]
 ) -> None:
     """`prefect deployment run owt-pipeline` completes; a second one shows every stage Cached."""
-    run_deployment(env, overrides)
+    run_deployment(env, overrides, "--watch")
     first = newest_flow_run(api)
     assert first["state_name"] == "Completed"
     records = list_records(open_store(str(data_root / "artifacts")))
     assert {record.stage for record in records} == set(STAGES)
     assert {record.prefect_flow_run_id for record in records} == {first["id"]}
 
-    run_deployment(env, overrides)
+    run_deployment(env, overrides, "--watch")
     second = newest_flow_run(api)
     assert second["id"] != first["id"]
     # The states of task runs reach the server as events, a moment after the run's own.
@@ -183,3 +194,18 @@ def test_the_users_command_builds_and_then_finds_everything_cached(
         lambda: task_states(api, second) == ["Cached"] * NUM_STAGE_RUNS,
         timeout_s=60,
     )
+
+
+def test_a_cancelled_training_leaves_a_checkpoint(
+    api: Api, env: dict[str, str], data_root: Path, overrides: list[str]
+) -> None:
+    """`prefect flow-run cancel` ends the run as Cancelled, and the training can go on."""
+    run_deployment(env, [*overrides, "train_lm.max_steps=1000000"])
+    training = data_root / "artifacts" / ".staging" / "train_lm"
+    wait_for(lambda: num_steps(training) > 3, timeout_s=240)
+    flow_run = newest_flow_run(api)
+    prefect(env, "flow-run", "cancel", flow_run["id"])
+    wait_for(lambda: newest_flow_run(api)["state_name"] == "Cancelled", timeout_s=120)
+    newest = max(training.glob("*/work/checkpoints/step-*"))
+    assert int(newest.name.removeprefix("step-")) == num_steps(training)
+    assert "Traceback" not in (data_root / "worker.log").read_text()
