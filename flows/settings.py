@@ -10,6 +10,9 @@ from pathlib import Path
 
 EXPERIMENT = "owt-pipeline"
 
+MLFLOW_PAGE = "http://127.0.0.1:5000"
+"""Where `owt ui` serves MLflow's page unless it is told another port."""
+
 QUIET_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "true",

@@ -45,9 +45,10 @@ class TrackingTarget:
 class TrackedRun:
     """One MLflow run that swallows MLflow's failures: the first one is logged, none is raised."""
 
-    def __init__(self, target: TrackingTarget, run_id: str) -> None:
+    def __init__(self, target: TrackingTarget, run_id: str, experiment_id: str = "") -> None:
         self.target = target
         self.run_id = run_id
+        self.experiment_id = experiment_id
         self._warned = False
 
     @cached_property
@@ -137,6 +138,12 @@ def start_pipeline_run(
     return run
 
 
+def page_address(run: TrackedRun, local_server: str) -> str:
+    """Return the address of a run's page; `local_server` shows what lies in a local database."""
+    server = run.target.uri if run.target.uri.startswith("http") else local_server
+    return f"{server.rstrip('/')}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+
+
 @contextmanager
 def stage_run(
     target: TrackingTarget, stage: str, *, params: Mapping[str, object], tags: Mapping[str, str]
@@ -200,7 +207,7 @@ def _create_run(target: TrackingTarget, *, name: str, tags: Mapping[str, str]) -
     except Exception as error:  # whatever MLflow or its transport raises, the work goes on
         logger.warning("MLflow at %s is not reachable, going on without: %s", target.uri, error)
         return TrackedRun(target, "")
-    return TrackedRun(target, run.info.run_id)
+    return TrackedRun(target, run.info.run_id, experiment_id)
 
 
 def _experiment_id(client: Any, target: TrackingTarget) -> str:
