@@ -48,7 +48,9 @@ def _attention(
 def _blocked_attention(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, is_causal: bool, /
 ) -> Tensor:
-    if mask is not None or not is_causal or queries.shape[-2] != keys.shape[-2]:
+    # Eager, as in evaluation and generation, torch's kernel is the faster one.
+    is_square = is_causal and mask is None and queries.shape[-2] == keys.shape[-2]
+    if not (is_square and torch.compiler.is_compiling()):
         return _attention(queries, keys, values, mask, is_causal)
     return blocked_attention(queries, keys, values.to(keys.dtype))
 

@@ -31,8 +31,8 @@ VARIANTS: list[dict[str, Any]] = [
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-5}  # RoPE's tables are float32 in both
 
 
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    ids = torch.randint(0, 60, (3, 25), generator=torch.Generator().manual_seed(1))
+def batch(length: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.randint(0, 60, (3, length + 1), generator=torch.Generator().manual_seed(1))
     return ids[:, :-1], ids[:, 1:]
 
 
@@ -52,7 +52,7 @@ def loss_and_gradients(
     model: TransformerLM, chosen: Plan, precision: Precision = "fp32", z_loss: float = 0.0
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     loss = build_loss(model, chosen, precision=precision, z_loss=z_loss)
-    result = compile_loss(loss, chosen)(*batch())
+    result = compile_loss(loss, chosen)(*batch(model.config.context_length))
     model.zero_grad()
     torch.autograd.backward(result.total)
     gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
@@ -76,7 +76,7 @@ def test_fast_equals_faithful(dtype: torch.dtype, changes: dict[str, Any], z_los
     model = build(**changes).to(dtype)
     faithful = plan(fast=False, attention="math")
     expected, gradients = loss_and_gradients(model, faithful, z_loss=z_loss)
-    for attention in ("sdpa", "blocked", "math"):
+    for attention in ("sdpa", "math"):
         chosen = plan(fast=True, attention=attention)
         total, fast_gradients = loss_and_gradients(model, chosen, z_loss=z_loss)
         torch.testing.assert_close(total, expected, rtol=TOLERANCE[dtype], atol=0)
@@ -133,7 +133,8 @@ def test_the_switch_reaches_every_layer() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_compiled_equals_eager(precision: Precision) -> None:
     """Compilation changes loss and gradients within rounding only."""
-    model = build(qk_norm=True, num_kv_heads=2)
+    # 200 positions are two blocks of attention.
+    model = build(qk_norm=True, num_kv_heads=2, logit_softcap=5.0, context_length=200)
     expected, gradients = loss_and_gradients(model, plan(fast=True), precision)
     chosen = plan(fast=True, compile=True, attention="blocked")
     total, compiled = loss_and_gradients(model, chosen, precision)

@@ -77,12 +77,25 @@ def test_a_given_micro_batch_is_taken() -> None:
         )
 
 
-def test_a_huge_batch_is_cut_into_divisors() -> None:
-    """A batch beyond memory is computed in micro-batches that divide it, and a note says so."""
-    plan = choose_plan(CONFIG, TrainConfig(batch_size=2**20), cpu())
-    assert plan.micro_batch_size < 2**20
-    assert 2**20 % plan.micro_batch_size == 0
-    assert "micro-batches" in plan.notes[-1]
+@pytest.mark.parametrize(
+    ("batch_size", "context_length", "expected"),
+    [(32, 256, 8), (8, 256, 8), (6, 256, 6), (30, 256, 10), (32, 4096, 1), (64, 16, 64)],
+)
+def test_a_cpu_takes_about_two_thousand_tokens_at_once(
+    batch_size: int, context_length: int, expected: int
+) -> None:
+    """The micro-batch is the smallest divisor of the batch that gives 2,048 tokens."""
+    config = replace(CONFIG, context_length=context_length)
+    plan = choose_plan(config, TrainConfig(batch_size=batch_size), cpu())
+    assert plan.micro_batch_size == expected
+    assert plan.notes == ()
+
+
+def test_too_little_memory_is_said() -> None:
+    """Where memory allows less than runs at full speed, a note says what was taken."""
+    plan = choose_plan(replace(CONFIG, d_ff=2**26), TrainConfig(batch_size=4), cpu())
+    assert plan.micro_batch_size == 1
+    assert "the batch of 4 is computed in micro-batches of at most 1" in plan.notes[-1]
 
 
 def test_the_chosen_route_multiplies_in_true_fp32() -> None:
