@@ -1,0 +1,129 @@
+"""Run every benchmark, one after the other, each printing its JSON lines: `make bench`.
+
+    python -m benchmarks                       # all of it: hours, and 16 GB of generated text
+    python -m benchmarks --only model generate
+
+The tokenizer's peers get an environment of their own; the texts are made from the real text.
+"""
+
+import argparse
+import gzip
+import random
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PEERS = ("tiktoken", "tokenizers", "gigatoken", "gigabpe", "rustbpe", "bpeasy", "numpy")
+GENERATED = {
+    "web150": ("openwebtext-train.txt.gz", "web", 150),
+    "web1000": ("openwebtext-train.txt.gz", "web", 1000),
+    "web12000": ("openwebtext-train.txt.gz", "web", 12_000),
+    "stories2200": ("tinystories-train.txt.gz", "stories", 2200),
+}
+"""Name of a generated text: its base among the real texts, its kind, and its megabytes."""
+
+
+def tokenizer(data: Path, work: Path) -> None:
+    """Time training and encoding against the peers."""
+    texts = {name: _generated(name, data, work) for name in GENERATED}
+    texts["openwebtext"] = _unpacked(data / "openwebtext-train.txt.gz", work)
+    texts["standin"] = _unpacked(data / "webtext-standin-train.txt.gz", work)
+    texts["random_words"] = _random_words(work / "random_words.txt")
+    named = [word for name, path in texts.items() for word in ("--text", f"{name}={path}")]
+    _run("bench_tokenizer.py", "--peers-python", str(_peers_python(work)), *named)
+
+
+def model(data: Path, work: Path) -> None:
+    """Time the training step and measure its memory."""
+    del data, work
+    _run("bench_model.py", "--precision", "bf16")
+    _run("bench_model.py", "--precision", "fp32", "--peer-settings", "defaults")
+    _run("bench_model.py", "--batch-size", "32", "--memory")
+
+
+def generate(data: Path, work: Path) -> None:
+    """Time generation with a KV cache."""
+    del data, work
+    _run("bench_generate.py")
+
+
+def train_loop(data: Path, work: Path) -> None:
+    """Measure what the training loop costs beyond the bare step."""
+    del data, work
+    _run("bench_train_loop.py")
+
+
+def recipes(data: Path, work: Path) -> None:
+    """Compare training recipes by loss per token."""
+    del work
+    command = ("--recipes", "adamw", "muon", "--steps", "1000", "--seeds", "0", "1", "2")
+    _run("bench_recipes.py", "--data", str(data), *command)
+
+
+BENCHMARKS = {
+    "tokenizer": tokenizer,
+    "model": model,
+    "generate": generate,
+    "train_loop": train_loop,
+    "recipes": recipes,
+}
+
+
+def main() -> None:
+    """Run the benchmarks that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), default=list(BENCHMARKS))
+    parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
+    parser.add_argument("--work", type=Path, default=HERE.parent / "data" / "bench")
+    arguments = parser.parse_args()
+    if not arguments.data.is_dir():
+        parser.error(f"--data ({arguments.data}) is no folder; name the one with the real texts")
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    for name in arguments.only:
+        BENCHMARKS[name](arguments.data, arguments.work)
+
+
+def _run(script: str, *words: str) -> None:
+    subprocess.run([sys.executable, str(HERE / script), *words], check=True)
+
+
+def _generated(name: str, data: Path, work: Path) -> Path:
+    base, kind, size_mb = GENERATED[name]
+    path = work / f"{name}.txt"
+    if not path.exists():
+        words = ("--base", str(data / base), "--kind", kind, "--size-mb", str(size_mb))
+        _run("corpus_generator.py", *words, "--output", str(path))
+    return path
+
+
+def _unpacked(packed: Path, work: Path) -> Path:
+    path = work / packed.stem
+    if not path.exists():
+        with gzip.open(packed) as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    return path
+
+
+def _random_words(path: Path) -> Path:
+    """Write 8,000 random words, whose pairs tie a thousandfold."""
+    draw = random.Random(0)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ("".join(draw.choices(letters, k=draw.randint(4, 11))) for _ in range(8000))
+    path.write_text(" ".join(words))
+    return path
+
+
+def _peers_python(work: Path) -> Path:
+    folder = work / "peers"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
+    return python
+
+
+if __name__ == "__main__":
+    main()
