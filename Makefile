@@ -1,5 +1,6 @@
 # Every command a contributor or CI needs. `make smoke` and `make test` work on a fresh clone.
 PYTHON ?= python3
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 BIN := .venv/bin
 PACKAGES := flows tasks lm tokenizer artifacts
 
