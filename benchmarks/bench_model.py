@@ -247,13 +247,16 @@ def report(sides: dict[str, Side], arguments: argparse.Namespace) -> dict[str, A
     tokens = arguments.batch_size * MODEL.context_length
     walls = {name: statistics.median(side.walls) for name, side in sides.items()}
     processors = {name: statistics.median(side.processors) for name, side in sides.items()}
+    config = TrainConfig(batch_size=arguments.batch_size, precision=arguments.precision)
+    micro_batch_size = choose_plan(MODEL, config, RunOptions()).micro_batch_size
     predicted = training_memory(
-        MODEL, micro_batch_size=arguments.batch_size, precision=arguments.precision
+        MODEL, micro_batch_size=micro_batch_size, precision=config.precision
     )
     result: dict[str, Any] = {
         "benchmark": "model",
         "precision": arguments.precision,
         "batch_size": arguments.batch_size,
+        "micro_batch_size": micro_batch_size,
         "threads": arguments.threads,
         "peer_settings": arguments.peer_settings,
         "steps": len(sides["ours"].walls),
@@ -270,7 +273,7 @@ def report(sides: dict[str, Side], arguments: argparse.Namespace) -> dict[str, A
         ),
     }
     if "gemm" in sides:
-        flops = tokens * (training_flops_per_token(MODEL))
+        flops = tokens * training_flops_per_token(MODEL)
         result["share_of_gemm_limit"] = round(walls["gemm"] / walls["ours"], 3)
         result["share_of_gemm_limit_by_processor_time"] = round(
             processors["gemm"] / processors["ours"], 3
