@@ -49,7 +49,7 @@ def generate(
     """Return the token ids after the prompt, without the stop token that ended them.
 
     Args:
-        model: Weights to sample from; computes through the fast kernels if `fast`.
+        model: Weights to sample from.
         prompt_ids: At least one token; only its last `context_length` are seen.
         config: Length, temperature, top-p and top-k; its prompts and seed are not used.
         seed: Determines the draws.
@@ -97,6 +97,7 @@ def generate_batch(
     kernels = FAST if fast else FAITHFUL
     if fast and use_cache and is_long and can_pack(model):
         kernels = packed_kernels(model, kernels, len(prompts))
+    kernels_before = model.token_embeddings.kernels
     use_kernels(model, kernels)
     try:
         return _generate_rows(
@@ -109,7 +110,7 @@ def generate_batch(
             use_cache=use_cache,
         )
     finally:
-        use_kernels(model, FAST if fast else FAITHFUL)  # drops the packed copies
+        use_kernels(model, kernels_before)  # drops the packed copies too
 
 
 def _generate_rows(

@@ -51,9 +51,9 @@ def test_long_generation_packs_and_gives_the_same_tokens(num_prompts: int) -> No
     prompts = [[index + 1, 2] for index in range(num_prompts)]
     seeds = [0] * num_prompts
     packed = generate_batch(model, prompts, config=config, seeds=seeds)
-    assert {id(m.kernels) for m in model.modules() if hasattr(m, "kernels")} == {id(FAST)}
     plain = generate_batch(model, prompts, config=config, seeds=seeds, use_cache=False, fast=False)
     assert packed == plain
+    # The table that the model had before, with no copies in it.
     assert {id(m.kernels) for m in model.modules() if hasattr(m, "kernels")} == {id(FAITHFUL)}
 
 
