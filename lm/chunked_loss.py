@@ -61,7 +61,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         z_loss: float,
     ) -> tuple[Tensor, Tensor]:
         num_positions = hidden.shape[0]
-        wide = torch.promote_types(weight.dtype, torch.float32)
+        matrix = weight.to(hidden.dtype)  # (V, D)
+        wide = torch.promote_types(hidden.dtype, torch.float32)
         total = torch.zeros((), dtype=wide, device=hidden.device)
         squares = torch.zeros_like(total)
         hidden_gradients = []
@@ -69,18 +70,17 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         for start in range(0, num_positions, chunk_size):
             part = hidden[start : start + chunk_size]  # (C, D)
             loss, square, gradient = _chunk_gradient(
-                part @ weight.T,
+                part @ matrix.T,
                 targets[start : start + chunk_size],
                 softcap=softcap,
                 z_loss=z_loss,
                 num_positions=num_positions,
             )
-            gradient = gradient.to(weight.dtype)
+            gradient = gradient.to(hidden.dtype)
             total, squares = total + loss, squares + square
-            hidden_gradients.append(gradient @ weight)  # (C, D)
+            hidden_gradients.append(gradient @ matrix)  # (C, D)
             weight_gradient += gradient.T @ part  # (V, D)
         ctx.save_for_backward(torch.cat(hidden_gradients), weight_gradient)
-        ctx.weight_dtype = weight.dtype
         mean_loss, mean_square = total / num_positions, squares / num_positions
         ctx.mark_non_differentiable(mean_square)
         return mean_loss + z_loss * mean_square, mean_square
@@ -89,8 +89,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         hidden_gradient, weight_gradient = ctx.saved_tensors
         scale = gradients[0]
-        scaled_weight = (weight_gradient * scale).to(ctx.weight_dtype)
-        return (hidden_gradient * scale, scaled_weight, None, None, None, None)
+        return (hidden_gradient * scale, weight_gradient * scale, None, None, None, None)
 
 
 def chunked_cross_entropy(
@@ -104,8 +103,8 @@ def chunked_cross_entropy(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Return the mean of loss + z_loss * log-partition squared, and that of the squares alone.
 
-    `hidden` and `weight` must have one dtype, in which the products run; the rest is fp32. Only
-    the first result carries a gradient.
+    Products run in the dtype of `hidden`, the rest in fp32 at least; the gradient of `weight` is
+    summed and returned in fp32. Only the first result carries a gradient.
     """
     total, squares = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch's
         hidden.flatten(0, -2), weight, targets.flatten(), chunk_size, softcap, z_loss

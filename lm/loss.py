@@ -65,10 +65,10 @@ class TrainingLoss(nn.Module):
         return Loss(total, cross_entropy.detach())
 
     def _chunked(self, inputs: Tensor, targets: Tensor) -> Loss:
-        hidden, weight = _projection_operands(self.model, inputs, self.precision)
+        hidden = _hidden_states(self.model, inputs, self.precision)
         total, squares = chunked_cross_entropy(
             hidden,
-            weight,
+            self.model.output_weight,
             targets,
             softcap=self.model.config.logit_softcap,
             z_loss=self.z_loss,
@@ -76,14 +76,12 @@ class TrainingLoss(nn.Module):
         return Loss(total, total.detach() - self.z_loss * squares)
 
 
-def _projection_operands(
+def _hidden_states(
     model: TransformerLM, inputs: Int[Tensor, "batch seq"], precision: Precision
-) -> tuple[Float[Tensor, "batch seq d_model"], Float[Tensor, "vocab d_model"]]:
-    """Return hidden states and output matrix in the dtype of the products."""
-    hidden, weight = model.hidden_states(inputs), model.output_weight
-    if precision == "bf16":
-        return hidden.bfloat16(), weight.bfloat16()
-    return hidden, weight
+) -> Float[Tensor, "batch seq d_model"]:
+    """Return hidden states in the dtype in which the output projection runs."""
+    hidden = model.hidden_states(inputs)
+    return hidden.bfloat16() if precision == "bf16" else hidden
 
 
 @torch.no_grad()
@@ -99,5 +97,6 @@ def token_losses(
     with autocast(inputs.device, precision):
         if not fast:
             return token_cross_entropy(widen(model(inputs)), targets)
-        hidden, weight = _projection_operands(model, inputs, precision)
+        hidden = _hidden_states(model, inputs, precision)
+        weight = model.output_weight.to(hidden.dtype)
         return chunked_token_losses(hidden, weight, targets, softcap=model.config.logit_softcap)
