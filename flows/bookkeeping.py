@@ -72,7 +72,7 @@ def open_run(
         "preset": preset,
         "corpus": config.corpus.name,
         "prefect.flow_run_id": flow_run_id,
-        "prefect.flow_run_url": str(runtime.flow_run.ui_url or ""),
+        "prefect.flow_run_url": _flow_run_page(),
     }
     tracked = start_pipeline_run(
         target, name=str(runtime.flow_run.name or preset), params=params, tags=tags
@@ -90,6 +90,12 @@ def open_run(
         flow_run_id=flow_run_id,
     )
     return context, tracked
+
+
+def _flow_run_page() -> str:
+    """Return the address of the run's page; "" where Prefect knows of none."""
+    address = str(runtime.flow_run.ui_url or "")
+    return address if address.startswith("http") else ""
 
 
 def _link_to(tracked: TrackedRun) -> None:
@@ -113,7 +119,11 @@ def summarize(log: StageLog, context: RunContext, tracked: TrackedRun) -> dict[s
     }
     for stage in log.stages:
         name = f"artifact.{stage['stage']}.{stage['label']}".rstrip(".")
-        tracked.set_tags({name: stage["uri"], f"{name}.fingerprint": stage["fingerprint"]})
+        tags = {name: stage["uri"], f"{name}.fingerprint": stage["fingerprint"]}
+        record = record_of(store, log.references[f"{stage['stage']} {stage['label']}".strip()])
+        if record.mlflow_run_id:
+            tags[f"{name}.mlflow_run_id"] = record.mlflow_run_id
+        tracked.set_tags(tags)
     for split in ("train", "valid"):
         if corpus := log.references.get(f"download {split}"):
             tracked.log_dataset(split, digest=corpus.fingerprint, source=corpus.uri, context=split)

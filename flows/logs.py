@@ -1,6 +1,8 @@
 """What the console shows of Prefect's log while the command line runs a flow."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class NoTraceback(logging.Filter):
@@ -14,11 +16,16 @@ class NoTraceback(logging.Filter):
         return record.exc_info is None
 
 
-def quiet_tracebacks() -> None:
-    """Keep tracebacks out of the console; imports Prefect, whose handlers these are."""
-    from prefect.logging.handlers import PrefectConsoleHandler
+@contextmanager
+def readable_console() -> Iterator[None]:
+    """Keep tracebacks out of the console, and send what was logged before the server goes."""
+    from prefect.logging.handlers import APILogHandler, PrefectConsoleHandler
 
     names = ["", "prefect", "prefect.flow_runs", "prefect.task_runs"]
     for handler in [item for name in names for item in logging.getLogger(name).handlers]:
         if isinstance(handler, PrefectConsoleHandler):
             handler.addFilter(NoTraceback())
+    try:
+        yield
+    finally:
+        APILogHandler().flush()

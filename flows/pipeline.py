@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from prefect import Task, flow
+from prefect import Task, flow, runtime
 from prefect.tasks import exponential_backoff
 
 from flows.bookkeeping import SelectionDone, StageCall, StageLog, open_run, summarize
@@ -22,7 +23,13 @@ from tasks.train_lm import train_lm
 from tasks.train_tokenizer import train_tokenizer
 
 
-@flow(name="owt-pipeline", persist_result=False)
+def name_run() -> str:
+    """Name a flow run by its preset and the moment it began."""
+    began = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{runtime.flow_run.parameters['preset']} {began}"
+
+
+@flow(name="owt-pipeline", flow_run_name=name_run, persist_result=False)
 def owt_pipeline(
     preset: str = "smoke",
     overrides: list[str] | None = None,

@@ -69,6 +69,11 @@ def prefect_api_url() -> str:
     return os.environ.get("PREFECT_API_URL", "")
 
 
+def set_prefect_api_url(url: str) -> None:
+    """Point this process at a Prefect server; call before importing Prefect."""
+    os.environ["PREFECT_API_URL"] = url
+
+
 def tracking_uri(root: Path) -> str:
     """Return MLflow's tracking URI: the user's server, or a local SQLite file."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/mlflow/mlflow.db"

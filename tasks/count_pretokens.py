@@ -96,7 +96,7 @@ def count_range(
         add_part(staging, path, part_name("part", number, ".parquet"), move=True)
 
 
-@task(name=STAGE, **STAGE_OPTIONS)
+@task(name=STAGE, task_run_name=STAGE, **STAGE_OPTIONS)
 def finish_count_pretokens(
     context: RunContext, identity: Identity, mapped_since: datetime | None = None
 ) -> State[Reference]:

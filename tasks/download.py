@@ -96,7 +96,8 @@ def _text(
     original = source.local_path or fetched_file(source, root, sha256)
     if source.form == "text":
         return original, None
-    with progress(f"unpack {source.split}") as on_progress:
+    unit = "rows" if source.form == "parquet" else "bytes"
+    with progress(f"unpack {source.split}", unit=unit) as on_progress:
         if source.form == "parquet":
             from tokenizer.documents import write_text_from_parquet
 
@@ -105,6 +106,7 @@ def _text(
                 unpacked,
                 column=config.text_column,
                 separator=config.document_separator,
+                on_progress=on_progress,
             )
         else:
             unpack(original, unpacked, compression=source.form, on_progress=on_progress)

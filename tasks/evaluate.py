@@ -36,7 +36,7 @@ def evaluation_identity(
     return Identity(stage=STAGE, version=VERSION, config=asdict(config), inputs=inputs)
 
 
-@task(name=STAGE, **STAGE_OPTIONS)
+@task(name=STAGE, task_run_name=STAGE, **STAGE_OPTIONS)
 def evaluate(
     context: RunContext, identity: Identity, config: EvaluateConfig, options: RunOptions
 ) -> State[Reference]:

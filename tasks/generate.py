@@ -28,7 +28,7 @@ def samples_identity(config: GenerateConfig, *, model: Reference, tokenizer: Ref
     return Identity(stage=STAGE, version=VERSION, config=asdict(config), inputs=inputs)
 
 
-@task(name=STAGE, **STAGE_OPTIONS)
+@task(name=STAGE, task_run_name=STAGE, **STAGE_OPTIONS)
 def generate(
     context: RunContext, identity: Identity, config: GenerateConfig, options: RunOptions
 ) -> State[Reference]:

@@ -24,6 +24,8 @@ BATCH_SIZE = 1000
 """Metrics in one request: MLflow's own limit for `log_batch`."""
 PARAM_BATCH_SIZE = 100
 """Parameters in one request: MLflow's own limit."""
+NOT_CURVES = frozenset({"step", "valid/num_tokens"})
+"""Numbers of a metrics line that would draw a flat or a straight line."""
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow 3's page open on model training instead of its traces view."""
 
@@ -94,7 +96,8 @@ class TrackedRun:
             Metric(name, float(value), now_ms, int(row["step"]))
             for row in rows
             for name, value in row.items()
-            if name != "step" and isinstance(value, (int, float))
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+            if name not in NOT_CURVES
         ]
         batches = [
             metrics[start : start + BATCH_SIZE] for start in range(0, len(metrics), BATCH_SIZE)

@@ -53,7 +53,7 @@ def model_identity(
     )
 
 
-@task(name=STAGE, **STAGE_OPTIONS)
+@task(name=STAGE, task_run_name=STAGE, **STAGE_OPTIONS)
 def train_lm(
     context: RunContext,
     model: ModelConfig,

@@ -33,7 +33,7 @@ def tokenizer_identity(config: TokenizerConfig, counts: Reference) -> Identity:
     return Identity(stage=STAGE, version=VERSION, config=settings, inputs={"counts": counts})
 
 
-@task(name=STAGE, **STAGE_OPTIONS)
+@task(name=STAGE, task_run_name=STAGE, **STAGE_OPTIONS)
 def train_tokenizer(
     context: RunContext, config: TokenizerConfig, counts: Reference
 ) -> State[Reference]:

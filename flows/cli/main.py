@@ -1,6 +1,7 @@
 """The command ``owt``: its sub-commands, and how errors end it."""
 
 import sys
+from typing import NoReturn
 
 import click
 import typer
@@ -33,21 +34,31 @@ def main() -> None:
     debug = len(arguments) < len(sys.argv) - 1
     try:
         code = app(arguments, standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        print("owt: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        if debug:
+        _stop(130)
+    except BaseException as error:
+        if type(error).__name__ == "TerminationSignal":  # Prefect's, which is not imported here
+            _stop(143)
+        if debug or not isinstance(error, Exception):
             raise
         print(f"owt: error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, USER_MISTAKES) else 1)
+        is_mistake = isinstance(error, USER_MISTAKES) or is_usage_error(error)
+        sys.exit(2 if is_mistake else 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(code: int) -> NoReturn:
+    print("owt: interrupted; the same command goes on from here", file=sys.stderr)
+    sys.exit(code)
+
+
+def is_usage_error(error: Exception) -> bool:
+    """Tell an error in the words of the command line, whoever's copy of click raised it."""
+    return getattr(error, "exit_code", None) == click.UsageError.exit_code
 
 
 def one_line(error: BaseException) -> str:
     """Say an error in one line; an error without words says its kind."""
-    message = " ".join(str(error).split())
+    text = error.format_message() if hasattr(error, "format_message") else str(error)
+    message = " ".join(text.split())
     return message or type(error).__name__

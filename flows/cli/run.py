@@ -6,6 +6,7 @@ import rich
 from rich.markup import escape
 
 from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of
+from flows.cli.servers import own_prefect_server
 from flows.cli.tables import plain_table, print_table
 from flows.config import resolve_config
 from flows.presets import find_preset
@@ -26,20 +27,21 @@ def run(
     # Bad input is refused here, before anything heavy is imported or started.
     resolve_config(find_preset(preset), overlay, settings or ())
     select_stages(only=only, start_from=start_from, force=force or ())
-    prepare_environment(data_root())
+    root = data_root()
+    prepare_environment(root)
+    with own_prefect_server(root):
+        from flows.logs import readable_console
+        from flows.pipeline import owt_pipeline
 
-    from flows.logs import quiet_tracebacks
-    from flows.pipeline import owt_pipeline
-
-    quiet_tracebacks()
-    summary = owt_pipeline(
-        preset=preset,
-        overrides=settings or [],
-        config=overlay,
-        only=only,
-        start_from=start_from,
-        force=force or [],
-    )
+        with readable_console():
+            summary = owt_pipeline(
+                preset=preset,
+                overrides=settings or [],
+                config=overlay,
+                only=only,
+                start_from=start_from,
+                force=force or [],
+            )
     show_summary(summary)
 
 

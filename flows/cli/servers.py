@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.settings import prefect_api_url, set_prefect_api_url
+
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 180.0
 """A new Prefect database takes some 10 s on an idle machine, minutes on a busy one."""
@@ -82,6 +84,36 @@ def serving(servers: Sequence[Server]) -> Iterator[list[Started]]:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         stop(started)
+
+
+@contextmanager
+def own_prefect_server(root: Path) -> Iterator[None]:
+    """Run a Prefect server for one command, unless the user has one.
+
+    Prefect's own temporary server gets the terminal's Ctrl-C too: it dies before the run can
+    save and say how it ended, and the run waits for it in vain.
+    """
+    if prefect_api_url():
+        yield
+        return
+    server = Server(
+        name="prefect",
+        port=free_port(),
+        command=("prefect", "server", "start"),
+        health="/api/health",
+        log=root / "prefect" / "run-server.log",
+    )
+    with serving([server]) as started:
+        wait_until_ready(started[0])
+        set_prefect_api_url(f"{server.url}/api")
+        yield
+
+
+def free_port() -> int:
+    """Return a port of this machine on which nobody listens at this moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 def start(server: Server) -> subprocess.Popen[bytes]:
