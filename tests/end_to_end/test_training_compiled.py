@@ -11,6 +11,7 @@ from lm.train import train
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # compiles several times
 @pytest.mark.skipif(not has_compiler("cpu"), reason="no C++ compiler for torch.compile")
 @pytest.mark.filterwarnings("ignore")  # the compiler's own; they change with each release of torch
 def test_a_compiled_run_that_was_stopped_ends_as_an_undisturbed_one(tmp_path: Path) -> None:

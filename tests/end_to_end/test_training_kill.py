@@ -74,6 +74,7 @@ def kill_after_lines(run_file: Path, metrics: Path, num_lines: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # five processes, each of which imports torch
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path: Path, variant: str) -> None:
     """Killed at three random steps and resumed: tensors and published files are bit-equal."""

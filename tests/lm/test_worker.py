@@ -109,6 +109,7 @@ def test_a_run_file_with_unknown_fields_is_refused(tmp_path: Path, run: RunFile)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # five processes, each of which imports torch
 def test_the_worker_alone_does_what_train_does(tmp_path: Path, run: RunFile) -> None:
     """`python -m lm.worker` writes the same bytes and leaves a result."""
     write_run_file(tmp_path / "run.json", run)
@@ -160,6 +161,7 @@ def test_two_processes_train_as_one(tmp_path: Path, run: RunFile) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # five processes, each of which imports torch
 def test_two_processes_resume_exactly_and_one_takes_over(tmp_path: Path, run: RunFile) -> None:
     """Stopped by SIGTERM: two go on bit for bit; one goes on with the same data."""
     config = replace(run.train_config, max_steps=300, valid_interval=0, optimizer="muon")
