@@ -116,43 +116,59 @@ def encode_file(
     """
     if num_threads < 1:
         raise ValueError(f"num_threads ({num_threads}) must be at least 1")
-    rule = cut_rule(special_tokens=tokenizer.special_tokens, pattern=tokenizer.pattern)
-    separator = document_separator.encode("utf-8")
-    vocab_size = max(tokenizer.vocab, default=-1) + 1
-    dtype = np.dtype("<u2" if vocab_size <= _MAX_UINT16_VOCAB else "<u4")
     with open_source(path) as source, output.open("wb") as shard:
         end = source.size_bytes if stop is None else stop
         if not 0 <= start <= end <= source.size_bytes:
             raise ValueError(
                 f"bytes {start} to {end} do not lie in {path}, which has {source.size_bytes} bytes"
             )
-        job = _Job(
-            rule=rule,
-            separator=separator,
-            vocab_size=vocab_size,
-            dtype=dtype,
-            bytes_per_thread=(end - start) // num_threads,
-        )
-        shard.write(bytes(_HEADER_BYTES))
-        documents = [np.zeros(1, np.int64)] if _begins_document(source, start, separator) else []
-        num_tokens = done = 0
-        for ids, ends, size in _encode_spans(tokenizer, source, start, end, job, num_threads):
-            shard.write(ids.data)
-            documents.append(ends + num_tokens)
-            num_tokens += len(ids)
-            done += size
-            if on_progress is not None:
-                on_progress(done, end - start)
-        _write_header(shard, dtype, num_tokens)
-    starts = np.concatenate([np.zeros(0, np.int64), *documents])
+        job = _make_job(tokenizer, document_separator, (end - start) // num_threads)
+        windows = _encode_spans(tokenizer, source, start, end, job, num_threads)
+        num_tokens, ends = _write_shard(shard, windows, job, end - start, on_progress)
+        begins = _begins_document(source, start, job.separator)
+    # After a separator a document starts, unless the range ends there.
+    starts = np.concatenate([np.zeros(int(begins), np.int64), *ends])
     starts = starts[starts < num_tokens]
     np.save(documents_output, starts)
     return EncodedFile(
         num_tokens=num_tokens,
         num_documents=len(starts),
-        dtype=dtype.name,
+        dtype=job.dtype.name,
         size_bytes=end - start,
     )
+
+
+def _make_job(tokenizer: BytePairEncoding, document_separator: str, bytes_per_thread: int) -> _Job:
+    vocab_size = max(tokenizer.vocab, default=-1) + 1
+    return _Job(
+        rule=cut_rule(special_tokens=tokenizer.special_tokens, pattern=tokenizer.pattern),
+        separator=document_separator.encode("utf-8"),
+        vocab_size=vocab_size,
+        dtype=np.dtype("<u2" if vocab_size <= _MAX_UINT16_VOCAB else "<u4"),
+        bytes_per_thread=bytes_per_thread,
+    )
+
+
+def _write_shard(
+    shard: BinaryIO,
+    windows: Iterator[_Encoded],
+    job: _Job,
+    size_bytes: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[int, list[NDArray[np.int64]]]:
+    """Write the ids of all windows; return their number and the places after each separator."""
+    shard.write(bytes(_HEADER_BYTES))
+    separator_ends = []
+    num_tokens = done = 0
+    for ids, ends, size in windows:
+        shard.write(ids.data)
+        separator_ends.append(ends + num_tokens)
+        num_tokens += len(ids)
+        done += size
+        if on_progress is not None:
+            on_progress(done, size_bytes)
+    _write_header(shard, job.dtype, num_tokens)
+    return num_tokens, separator_ends
 
 
 def _encode_spans(

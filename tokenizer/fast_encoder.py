@@ -9,6 +9,7 @@ from tokenizer.config import NUM_BYTES
 from tokenizer.kernels.boundaries import STARTS_SLACK, mark_window, special_arrays
 from tokenizer.kernels.classes import class_table
 from tokenizer.kernels.encode_table import (
+    MAX_CACHED_BYTES,
     NUM_EMPTIED,
     SLOT_WORDS,
     WORD_BYTES,
@@ -28,7 +29,7 @@ from tokenizer.kernels.ranked_merges import (
 from tokenizer.windows import PADDING_BYTES
 
 _MIN_SLOTS, _MAX_SLOTS = 2**14, 2**20
-"""At most 32 MB a thread, and half as much beside it: 524,288 pretokens before it is emptied."""
+"""At most 32 MB a thread, and 14 MB beside it: 524,288 pretokens before it is emptied."""
 
 _BYTES_PER_SLOT = 128
 """Of web text; 150 MB have 450,000 different pretokens, half as many as slots."""
@@ -104,7 +105,8 @@ class FastEncoder:
         starts = self._starts
         count = mark_window(data, length, class_table(), self._specials, starts)
         is_known = separator in self._special_tokens
-        max_ends = length // len(separator) if is_known else 0
+        # One more, because a place is written before it is known to follow a separator.
+        max_ends = 1 + (length // len(separator) if is_known else 0)
         if len(self._ends) < max_ends:
             self._ends = np.empty(max_ends, np.int64)
         num_ids, num_ends = encode_window(
@@ -154,15 +156,16 @@ def _merge_tables(ids: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]
 
 def empty_table(num_slots: int) -> EncodeTable:
     """Return an empty table with so many slots, a power of two."""
-    num_long = num_slots // 4
+    # Of web text's pretokens one in 20 is long, and one in 10 short ones has ids in the pool.
+    num_long = num_slots // 8
     return EncodeTable(
         sizes=np.zeros(5, np.int64),
-        short=np.zeros(4 * num_slots, np.uint64),
+        short=np.zeros(SLOT_WORDS * num_slots, np.uint64),
         long=np.zeros(4 * num_long, np.uint64),
         long_offsets=np.zeros(num_long + 1, np.int64),
         long_values=np.zeros(num_long, np.uint64),
-        long_data=np.empty(32 * num_long, np.uint8),
-        pool=np.empty(4 * num_slots, np.int32),
+        long_data=np.empty(32 * num_long + 4 * MAX_CACHED_BYTES, np.uint8),
+        pool=np.empty(num_slots + 4 * MAX_CACHED_BYTES, np.int32),
         scratch_ids=np.empty(SCAN_BYTES, np.int32),
         scratch_ranks=np.empty(SCAN_BYTES, np.int32),
     )

@@ -33,7 +33,7 @@ from tokenizer.kernels.merge_setup import (
     with_capacity,
     with_pairs_capacity,
 )
-from tokenizer.kernels.merge_state import NUM_MERGES, POOL_SIZE, MergeState
+from tokenizer.kernels.merge_state import NUM_MERGES, NUM_TOKENS, POOL_SIZE, MergeState
 from tokenizer.kernels.pair_heap import order_word
 from tokenizer.special_tokens import check_special_tokens
 
@@ -182,8 +182,31 @@ def train_merges(
     state = _rebuild(state)
     built = time.monotonic()
     rss_built = _peak_rss_bytes()
-    saved = resumed
-    done, status = resumed, DONE
+    state, is_exhausted = _merge_all(
+        state, num_merges, tie_break, checkpoint_path, identity, checkpoint_merges, on_progress
+    )
+    return _result(
+        state,
+        counts,
+        is_exhausted=is_exhausted,
+        resumed_merges=resumed,
+        seconds={"build": built - started, "merge": time.monotonic() - built},
+        peak_rss_bytes={"build": rss_built, "merge": _peak_rss_bytes()},
+    )
+
+
+def _merge_all(
+    state: MergeState,
+    num_merges: int,
+    tie_break: TieBreak,
+    checkpoint_path: Path | None,
+    identity: str,
+    checkpoint_merges: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[MergeState, bool]:
+    """Make the merges that are still wanted; return the state and whether pairs ran out."""
+    done = saved = int(state.sizes[NUM_MERGES])
+    status = DONE
     while done < num_merges and status != EXHAUSTED:
         target = min(num_merges, done + _MERGES_PER_CALL)
         status = run_merges(state, target, tie_break == "lexicographic")
@@ -192,21 +215,11 @@ def train_merges(
         if on_progress is not None and status == DONE:
             on_progress(done, num_merges)
         is_last = done == num_merges or status == EXHAUSTED
-        if (
-            checkpoint_path is not None
-            and done > saved
-            and (is_last or done - saved >= checkpoint_merges)
-        ):
+        is_due = done > saved and (is_last or done - saved >= checkpoint_merges)
+        if checkpoint_path is not None and is_due:
             _save_checkpoint(state, checkpoint_path, identity)
             saved = done
-    return _result(
-        state,
-        counts,
-        is_exhausted=status == EXHAUSTED,
-        resumed_merges=resumed,
-        seconds={"build": built - started, "merge": time.monotonic() - built},
-        peak_rss_bytes={"build": rss_built, "merge": _peak_rss_bytes()},
-    )
+    return state, status == EXHAUSTED
 
 
 def _first_state(
@@ -277,27 +290,25 @@ def _result(
     seconds: dict[str, float],
     peak_rss_bytes: dict[str, int],
 ) -> MergeResult:
-    num_merges = int(state.sizes[NUM_MERGES])
-    tokens = [bytes([byte]) for byte in range(NUM_BYTES)]
-    merges = []
-    pairs = zip(
-        state.merge_left[:num_merges].tolist(), state.merge_right[:num_merges].tolist(), strict=True
-    )
-    for left, right in pairs:
-        merges.append((tokens[left], tokens[right]))
-        tokens.append(tokens[left] + tokens[right])
-    longest = max(map(len, tokens))
+    num_merges, num_tokens = int(state.sizes[NUM_MERGES]), int(state.sizes[NUM_TOKENS])
+    joined = state.token_bytes.tobytes()
+    starts, lengths = state.token_start[:num_tokens], state.token_length[:num_tokens]
+    spans = zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
+    tokens = [joined[start:stop] for start, stop in spans]
+    left = map(tokens.__getitem__, state.merge_left[:num_merges].tolist())
+    right = map(tokens.__getitem__, state.merge_right[:num_merges].tolist())
+    longest = np.flatnonzero(lengths == lengths.max())
     merge_counts = state.merge_count[:num_merges].tolist()
     num_bytes = counts.num_bytes
     return MergeResult(
-        merges=merges,
+        merges=list(zip(left, right, strict=True)),
         merge_counts=merge_counts,
         is_exhausted=is_exhausted,
         num_distinct_pretokens=len(counts),
         num_pretokens=counts.num_pretokens,
         num_bytes=num_bytes,
         num_tokens=num_bytes - sum(merge_counts),
-        longest_tokens=sorted(token for token in tokens if len(token) == longest),
+        longest_tokens=sorted(tokens[token] for token in longest.tolist()),
         resumed_merges=resumed_merges,
         seconds=seconds,
         peak_rss_bytes=peak_rss_bytes,

@@ -221,12 +221,10 @@ def mark_segment(
             whitespace |= more_white
         last = np.uint64(size - 1)
         after = data[begin + size]
-        white_after = _ONE
-        if begin + size < end:
-            white_after = np.uint64(after == 32 or 9 <= after <= 13)
-            if after >= 0x80:
-                kind = _character(data, begin + size, end, classes)[1]
-                white_after = np.uint64(kind == WHITESPACE)
+        white_after = np.uint64(begin + size >= end or after == 32 or 9 <= after <= 13)
+        if after >= 0x80 and begin + size < end:
+            kind = _character(data, begin + size, end, classes)[1]
+            white_after = np.uint64(kind == WHITESPACE)
         valid = _ALL >> (np.uint64(BLOCK_BYTES - 1) - last)
         lp = (letters << _ONE) | letter_before
         dp = (digits << _ONE) | digit_before

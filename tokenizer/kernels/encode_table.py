@@ -3,7 +3,8 @@
 A slot is four words: the key's two (`pretoken_keys`), the first token ids packed, and
 (place of the others in `pool` << 8) | number of ids. Long pretokens lie beside it as in
 `count_table`. When an array is full the whole table is emptied: what is frequent is back at once,
-and what comes out never depends on it.
+and what comes out never depends on it. What runs for every pretoken takes single arrays: handing on
+a tuple counts references to all its arrays.
 """
 
 from typing import NamedTuple
@@ -86,11 +87,14 @@ def _enter_short(
     high: np.uint64,
     ids: NDArray[np.int32],
     size: int,
-    item_bytes: int,
+    out: NDArray[np.unsignedinteger],
+    written: int,
 ) -> None:
-    """Enter a short pretoken, for which there is room."""
-    bits = np.uint64(8 * item_bytes)
-    num_inline = min(size, WORD_BYTES // item_bytes)
+    """Write the ids of a short pretoken, and enter it in the table, which has room."""
+    for i in range(size):
+        out[written + i] = ids[i]
+    bits = np.uint64(8 * out.itemsize)
+    num_inline = min(size, WORD_BYTES // out.itemsize)
     packed = _ZERO
     for i in range(num_inline - 1, -1, -1):
         packed = (packed << bits) | np.uint64(ids[i])
@@ -250,17 +254,15 @@ def encode_window(
     """Write the ids of what `mark_window` found to `out`; return (ids, separators).
 
     `out` has room for an id for each byte, and a word more. `ends` gets the places in `out` after
-    each special token number `separator` (-1: none).
+    each special token number `separator` (-1: none), and one place more is written to.
     """
-    # Single arrays: handing on a tuple counts references to all its arrays.
     short, pool, sizes, ids = table.short, table.pool, table.sizes, table.scratch_ids
     ranks, byte_ids, byte_ranks = table.scratch_ranks, merges.byte_ids, merges.byte_ranks
     merge_slots, filter_bits, merged_ids = merges.slots, merges.filter_bits, merges.merged_ids
     max_short, max_pool = len(short) // (2 * SLOT_WORDS), len(pool) - MAX_CACHED_BYTES
-    mask = np.int64(len(short) - 1)
     lows, highs = np.empty(_BATCH, np.uint64), np.empty(_BATCH, np.uint64)
     slots = np.empty(_BATCH, np.int64)
-    written = num_ends = np.int64(0)
+    mask, written, num_ends = np.int64(len(short) - 1), np.int64(0), np.int64(0)
     for first in range(0, count, _BATCH):
         last = min(first + _BATCH, count)
         _make_keys(short, data, starts, first, last, lows, highs, slots)
@@ -285,19 +287,15 @@ def encode_window(
                     *(byte_ids, byte_ranks, merge_slots, filter_bits, merged_ids),
                     *(data, at, length, ids, ranks),
                 )
-                for j in range(size):
-                    out[written + j] = ids[j]
                 if sizes[NUM_SHORT] == max_short or sizes[POOL_SIZE] > max_pool:
                     _empty(table)
-                _enter_short(short, pool, sizes, low, high, ids, size, out.itemsize)
+                _enter_short(short, pool, sizes, low, high, ids, size, out, written)
                 written += size
-            elif starts[i] & SPECIAL_FLAG:
+            elif starts[i] & SPECIAL_FLAG == 0:
+                written += _encode_long(table, merges, data, at, length, out, written)
+            else:
                 special = _special_index(specials, data, at, length)
                 out[written] = special_ids[special]
-                written += 1
-                if special == separator:
-                    ends[num_ends] = written
-                    num_ends += 1
-            else:
-                written += _encode_long(table, merges, data, at, length, out, written)
+                ends[num_ends] = written = written + 1
+                num_ends += np.int64(special == separator)
     return written, num_ends
