@@ -7,7 +7,7 @@ staging place, and a restart finds its checkpoints there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from artifacts.mirror import drop_mirrors, mirror_files, restore_newest
 from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
+from artifacts.store import record_of
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from tasks.identity import Identity
 from tasks.progress import progress
@@ -37,6 +38,11 @@ VERSION = 1
 METRICS = ("metrics.jsonl", "timings.jsonl")
 PUBLISHED = ("model.safetensors", "config.json", *METRICS)
 VOLATILE = ("timings.jsonl",)
+
+Decode = Callable[[list[int]], str]
+
+SHOWN_SEQUENCES = 3
+"""Sequences of the first batch that are logged."""
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +107,7 @@ def _train(
         for split, shards in identity.inputs.items():
             run.log_dataset(split, digest=shards.fingerprint, source=shards.uri, context=split)
         with forward_metrics(run, [folder / name for name in METRICS]):
-            result = _perform(training, staging)
+            result = _perform(training, staging, _decoder(context, identity))
         if result.diverged:
             get_run_logger().warning("training diverged at step %d", result.step)
         run.set_tags({f"environment.{name}": str(v) for name, v in result.environment.items()})
@@ -117,7 +123,7 @@ def _train(
     )
 
 
-def _perform(training: RunFile, staging: Staging) -> TrainResult:
+def _perform(training: RunFile, staging: Staging, decode: Decode) -> TrainResult:
     from lm.train import train
 
     if training.options.num_processes > 1:
@@ -132,7 +138,23 @@ def _perform(training: RunFile, staging: Staging) -> TrainResult:
             output_dir=training.output_dir,
             on_checkpoint=lambda step, folder: _mirror(staging, step, folder),
             on_progress=on_progress,
+            on_first_batch=lambda batch: _show_batch(batch, decode),
         )
+
+
+def _decoder(context: RunContext, identity: Identity) -> Decode:
+    """Return what turns the shards' token ids into text."""
+    from tokenizer.tokenizer import Tokenizer
+
+    store = store_of(context)
+    shards = record_of(store, identity.inputs["train"])
+    return Tokenizer.from_folder(local_folder(store, shards.inputs["tokenizer"])).decode
+
+
+def _show_batch(batch: list[list[int]], decode: Decode) -> None:
+    """Log how the first batch's sequences begin: a person sees at once what is trained on."""
+    for number, token_ids in enumerate(batch[:SHOWN_SEQUENCES]):
+        get_run_logger().info("first batch, sequence %d: %r", number, decode(token_ids)[:120])
 
 
 def _mirror(staging: Staging, step: int, checkpoint: Path) -> None:
