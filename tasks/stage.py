@@ -17,8 +17,6 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.context import get_run_context
-from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
@@ -140,15 +138,6 @@ def sole_builder(context: RunContext, identity: Identity) -> Iterator[None]:
     owner = f"{socket.gethostname()}:{getpid()}:{context.flow_run_id}"
     with wait_for_lease(store_of(context), identity.stage, identity.fingerprint, owner=owner):
         yield
-
-
-def task_run_id() -> str | None:
-    """Return the id of the Prefect task run that this code works for, if any."""
-    try:
-        run = getattr(get_run_context(), "task_run", None)
-    except MissingContextError:
-        return None
-    return str(run.id) if run is not None else None
 
 
 def _build(
