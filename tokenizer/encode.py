@@ -18,9 +18,8 @@ from tokenizer.kernels.encode_table import WORD_BYTES
 from tokenizer.merging import merge_pretoken
 from tokenizer.pretokenize import iter_pretokens, iter_segments
 from tokenizer.ranges import cut_range
+from tokenizer.special_tokens import END_OF_TEXT
 from tokenizer.windows import WINDOW_BYTES, ByteSource, iter_windows, open_source, read_bytes
-
-DOCUMENT_SEPARATOR = "<|endoftext|>"
 
 _HEADER_BYTES = 128
 _MAX_UINT16_VOCAB = 65_536
@@ -88,7 +87,7 @@ def encode_file(
     stop: int | None = None,
     output: Path,
     documents_output: Path,
-    document_separator: str = DOCUMENT_SEPARATOR,
+    document_separator: str = END_OF_TEXT,
     num_threads: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> EncodedFile:
