@@ -83,6 +83,15 @@ def agree(value: float, processes: Processes, device: torch.device) -> float:
     return float(shared)
 
 
+def any_process(value: bool, processes: Processes, device: torch.device) -> bool:
+    """Tell every process whether the value is true in one of them."""
+    if processes.world_size == 1:
+        return value
+    count = torch.tensor(int(value), device=device)
+    dist.all_reduce(count)
+    return bool(count)
+
+
 def wait_for_all(processes: Processes) -> None:
     """Return when every process has come here."""
     if processes.world_size > 1:

@@ -6,7 +6,6 @@ one thread count.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from lm.training_loop import (
     OnMetrics,
     OnProgress,
     Outputs,
+    StopRequested,
     open_outputs,
     run_to_the_end,
 )
@@ -75,7 +75,7 @@ def train(
     on_checkpoint: OnCheckpoint | None = None,
     on_progress: OnProgress | None = None,
     on_first_batch: OnFirstBatch | None = None,
-    update_guard: AbstractContextManager[object] | None = None,
+    stop_requested: StopRequested | None = None,
 ) -> TrainResult:
     """Train a model into `output_dir`, or go on with the run that is there.
 
@@ -95,10 +95,12 @@ def train(
         on_checkpoint: Gets (step, folder) of each checkpoint, in the thread that writes them.
         on_progress: Gets (steps done, steps in all); with a clock the latter is an estimate.
         on_first_batch: Gets the token ids of the first batch, before the first step.
-        update_guard: Entered around each update; may hold back the caller's own signals.
+        stop_requested: Asked after every step; when it says yes to any process of the run, all of
+            them save this step and leave. The way out of a signal handler.
 
     Raises:
         ValueError: Shards, device or batch do not fit, or the folder holds another run.
+        TrainingStoppedError: `stop_requested` said yes.
     """
     processes = current_processes()
     _check_processes(train_config, options, processes)
@@ -110,14 +112,16 @@ def train(
         processes=processes,
         output_dir=output_dir,
     )
-    run.update_guard = update_guard or nullcontext()
     outputs = open_outputs(
         output_dir,
         options,
         processes,
         metrics_text=None if checkpoint is None else checkpoint.facts["metrics"],
         callbacks=Callbacks(
-            on_metrics=on_metrics, on_checkpoint=on_checkpoint, on_progress=on_progress
+            on_metrics=on_metrics,
+            on_checkpoint=on_checkpoint,
+            on_progress=on_progress,
+            stop_requested=stop_requested,
         ),
     )
     outputs.saved = None if checkpoint is None else run.state

@@ -12,7 +12,7 @@ from pathlib import Path
 from lm.checkpoint import save_model
 from lm.checkpoint_folder import CheckpointWriter
 from lm.config import RunOptions
-from lm.distributed import Processes, agree
+from lm.distributed import Processes, agree, any_process
 from lm.metrics_log import Metrics, MetricsLog
 from lm.model import plain_state_dict
 from lm.train_report import perf_metrics, spike_metrics, train_metrics, valid_metrics
@@ -24,6 +24,11 @@ from lm.validation import sampled_loss
 OnMetrics = Callable[[int, Metrics], None]
 OnCheckpoint = Callable[[int, Path], None]
 OnProgress = Callable[[int, int], None]
+StopRequested = Callable[[], bool]
+
+
+class TrainingStoppedError(Exception):
+    """The caller asked to stop between two steps; the run is saved and can be gone on with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,7 @@ class Callbacks:
     on_metrics: OnMetrics | None = None
     on_checkpoint: OnCheckpoint | None = None
     on_progress: OnProgress | None = None
+    stop_requested: StopRequested | None = None
 
 
 @dataclass(kw_only=True)
@@ -106,10 +112,17 @@ def _loop(run: TrainingRun, outputs: Outputs) -> None:
         if is_over:
             return
         take_step(run)
+        _stop_if_requested(run, outputs.callbacks.stop_requested)
         if run.state.skipped_in_a_row >= run.train_config.max_spikes:
             if outputs.writer is not None:
                 outputs.writer.wait()
             roll_back(run, outputs.checkpoints)
+
+
+def _stop_if_requested(run: TrainingRun, stop_requested: StopRequested | None) -> None:
+    """Leave together: a process that left alone would break the next sum of the others."""
+    if stop_requested is not None and any_process(stop_requested(), run.processes, run.device):
+        raise TrainingStoppedError(f"stopped on request after step {run.state.step}")
 
 
 def _is_over(run: TrainingRun) -> bool:

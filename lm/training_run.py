@@ -1,7 +1,6 @@
 """The live objects of a training run, and how they become a checkpoint and come back."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -57,8 +56,6 @@ class TrainingRun:
     """Seconds of this process's first step, in which it compiles; 0: not done yet."""
     anchor_interval: int = ANCHOR_INTERVAL
     """Steps between the checkpoints to which spikes lead back."""
-    update_guard: AbstractContextManager[object] = field(default_factory=nullcontext)
-    """Entered around each update; may hold back a signal until the run is whole again."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     state: TrainState = field(default_factory=TrainState)
     is_whole: bool = True

@@ -72,14 +72,13 @@ def apply_gradients(run: TrainingRun, loss: float, norm: Tensor) -> None:
         num_skipped=state.num_skipped + skip,
         skipped_in_a_row=state.skipped_in_a_row + 1 if skip else 0,
     )
-    with run.update_guard:
-        run.is_whole = False
-        if not skip:
-            clip_gradients(run.model.parameters(), config.max_l2_norm, norm=norm)
-            run.optimizer.step()
-            update_average(run)
-        run.state = next_state
-        run.is_whole = True
+    run.is_whole = False
+    if not skip:
+        clip_gradients(run.model.parameters(), config.max_l2_norm, norm=norm)
+        run.optimizer.step()
+        update_average(run)
+    run.state = next_state
+    run.is_whole = True
 
 
 def _finite(value: float) -> float | None:

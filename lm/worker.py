@@ -1,13 +1,13 @@
 """Training as a process of its own: `python -m lm.worker run.json`, alone or under torchrun.
 
 This process belongs to the run, so it does what a library must not: it reads torchrun's
-environment and turns SIGTERM into an exception, on which `train` saves and leaves.
+environment and handles SIGTERM. Between two steps `train` asks whether it came, then all
+processes save and leave at the same step.
 """
 
 import os
 import signal
 import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
 
@@ -17,6 +17,7 @@ import torch.distributed as dist
 from lm.probe import choose_device
 from lm.run_file import RunFile, read_run_file, write_result
 from lm.train import train
+from lm.training_loop import TrainingStoppedError
 
 
 def main(arguments: list[str]) -> int:
@@ -25,8 +26,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m lm.worker run.json\n")
         return 2
     path = Path(arguments[0])
-    guard = TerminationGuard()
-    signal.signal(signal.SIGTERM, guard.handle)
+    stop = StopSignal()
+    signal.signal(signal.SIGTERM, stop.handle)
     run = read_run_file(path)
     is_first = _join_processes(run)
     try:
@@ -37,40 +38,36 @@ def main(arguments: list[str]) -> int:
             train_shards=run.train_shards,
             valid_shards=run.valid_shards,
             output_dir=run.output_dir,
-            update_guard=guard,
+            stop_requested=stop.requested,
         )
         if is_first:
             write_result(path, result)
+    except TrainingStoppedError:
+        return 128 + signal.SIGTERM
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
     return 0
 
 
-class TerminationGuard(AbstractContextManager[None]):
-    """Turns a signal into SystemExit: at once, or, inside the block, when the block ends."""
+class StopSignal:
+    """Remembers a signal for the training that asks; until the first question it ends at once."""
 
     def __init__(self) -> None:
-        self._is_inside = False
-        self._signal_number = 0
+        self._came = False
+        self._is_asked = False
 
     def handle(self, signal_number: int, frame: FrameType | None) -> None:
         """Take a signal; what `signal.signal` asks for."""
         del frame
-        self._signal_number = signal_number
-        if not self._is_inside:
-            self._leave()
+        self._came = True
+        if not self._is_asked:
+            raise SystemExit(128 + signal_number)
 
-    def _leave(self) -> None:
-        raise SystemExit(128 + self._signal_number)
-
-    def __enter__(self) -> None:
-        self._is_inside = True
-
-    def __exit__(self, *error: object) -> None:
-        self._is_inside = False
-        if self._signal_number:
-            self._leave()
+    def requested(self) -> bool:
+        """Tell whether the signal came."""
+        self._is_asked = True
+        return self._came
 
 
 def _join_processes(run: RunFile) -> bool:

@@ -126,8 +126,11 @@ def _train(
 def _perform(training: RunFile, staging: Staging, decode: Decode) -> TrainResult:
     from lm.train import train
 
+    def on_checkpoint(step: int, folder: Path) -> None:
+        _mirror(staging, step, folder)
+
     if training.options.num_processes > 1:
-        return train_in_processes(training)
+        return train_in_processes(training, on_checkpoint=on_checkpoint)
     with progress("train", unit="steps") as on_progress:
         return train(
             training.model_config,
@@ -136,7 +139,7 @@ def _perform(training: RunFile, staging: Staging, decode: Decode) -> TrainResult
             train_shards=training.train_shards,
             valid_shards=training.valid_shards,
             output_dir=training.output_dir,
-            on_checkpoint=lambda step, folder: _mirror(staging, step, folder),
+            on_checkpoint=on_checkpoint,
             on_progress=on_progress,
             on_first_batch=lambda batch: _show_batch(batch, decode),
         )
@@ -162,9 +165,9 @@ def _mirror(staging: Staging, step: int, checkpoint: Path) -> None:
 
     A store that is away costs the mirror, not the training.
     """
-    files = [path for path in checkpoint.iterdir() if path.is_file()]
-    files += [path for name in METRICS if (path := staging.workdir / name).exists()]
     try:
+        files = [path for path in checkpoint.iterdir() if path.is_file()]
+        files += [path for name in METRICS if (path := staging.workdir / name).exists()]
         by_name = {path.relative_to(staging.workdir).as_posix(): path for path in files}
         mirror_files(staging, f"{step:08d}", by_name)
     except OSError as error:

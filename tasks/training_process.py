@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,11 +15,16 @@ if TYPE_CHECKING:
 SAVE_TIMEOUT_S = 120.0
 """Seconds that the processes have to save and leave when this run is stopped."""
 
+POLL_INTERVAL_S = 0.5
+"""Seconds between two looks at the processes and their checkpoints."""
 
-def train_in_processes(run: RunFile) -> TrainResult:
+
+def train_in_processes(run: RunFile, *, on_checkpoint: Callable[[int, Path], None]) -> TrainResult:
     """Train under torchrun on this machine and return what the first process reports.
 
     However this call ends, the processes have ended too: they are asked to save and leave.
+    `on_checkpoint` gets (step, folder) of the newest checkpoint each time there is a newer one;
+    the folder may be rotated away meanwhile.
 
     Raises:
         RuntimeError: The training failed; its own message stands on standard error.
@@ -26,17 +34,30 @@ def train_in_processes(run: RunFile) -> TrainResult:
 
     path = run.output_dir / "run.json"
     write_run_file(path, run)
+    seen = -1
     process = subprocess.Popen(torchrun_command(path, run.options.num_processes))
     try:
-        code = process.wait()
+        while process.poll() is None:
+            seen = _report_newest(run, seen, on_checkpoint)
+            time.sleep(POLL_INTERVAL_S)
     finally:
         _end(process)
-    if code:
+        _report_newest(run, seen, on_checkpoint)
+    if code := process.returncode:
         raise RuntimeError(
             f"training in {run.options.num_processes} processes ended with exit code {code}; "
             "its message stands above; run.num_processes=1 trains in this process"
         )
     return read_result(path)
+
+
+def _report_newest(run: RunFile, seen: int, on_checkpoint: Callable[[int, Path], None]) -> int:
+    from lm.checkpoint_folder import list_checkpoints
+
+    checkpoints = list_checkpoints(run.output_dir / "checkpoints")
+    if checkpoints and checkpoints[-1][0] > seen:
+        on_checkpoint(*checkpoints[-1])
+    return checkpoints[-1][0] if checkpoints else seen
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
