@@ -182,16 +182,17 @@ def _encode_spans(
 
     The arrays are used again once the next item is asked for.
     """
-    make = _fast_encoder if job.rule.at_whitespace else _regex_encoder
+    make = _fast_encoders if job.rule.at_whitespace else _regex_encoders
+    one_a_thread = make(tokenizer, job, num_threads)
     if num_threads == 1:
-        encode = make(tokenizer, job)
+        encode = one_a_thread[0]
         for buffer, data, length in iter_windows(source, start, stop, job.rule):
             yield encode(buffer, data, length)
         return
     spans = cut_range(source, start, stop, WINDOW_BYTES, job.rule)
     encoders: SimpleQueue[_Encode] = SimpleQueue()
-    for _ in range(num_threads):
-        encoders.put(make(tokenizer, job))
+    for encode in one_a_thread:
+        encoders.put(encode)
 
     def encode_span(span: tuple[int, int]) -> list[_Encoded]:
         encode = encoders.get()
@@ -214,14 +215,19 @@ def _encode_spans(
             yield from future.result()
 
 
-def _fast_encoder(tokenizer: BytePairEncoding, job: _Job) -> _Encode:
-    """Return a function that encodes a window with the kernels of GPT-2's pattern."""
-    encoder = FastEncoder(
+def _fast_encoders(tokenizer: BytePairEncoding, job: _Job, number: int) -> list[_Encode]:
+    """Return functions that encode a window with the kernels of GPT-2's pattern."""
+    first = FastEncoder(
         tokenizer.vocab,
         tokenizer.merges,
         tokenizer.special_tokens,
         expected_bytes=job.bytes_per_thread,
     )
+    encoders = [first, *(first.twin() for _ in range(number - 1))]
+    return [_fast_encode(encoder, job) for encoder in encoders]
+
+
+def _fast_encode(encoder: FastEncoder, job: _Job) -> _Encode:
     out = encoder.empty_output(0)
 
     def encode(_buffer: bytearray, data: NDArray[np.uint8], length: int) -> _Encoded:
@@ -234,8 +240,12 @@ def _fast_encoder(tokenizer: BytePairEncoding, job: _Job) -> _Encode:
     return encode
 
 
-def _regex_encoder(tokenizer: BytePairEncoding, job: _Job) -> _Encode:
-    """Return a function that encodes a window by the `regex` module, for any pattern."""
+def _regex_encoders(tokenizer: BytePairEncoding, job: _Job, number: int) -> list[_Encode]:
+    """Return functions that encode a window by the `regex` module, for any pattern."""
+    return [_regex_encode(tokenizer, job) for _ in range(number)]
+
+
+def _regex_encode(tokenizer: BytePairEncoding, job: _Job) -> _Encode:
     ids_of = {token: token_id for token_id, token in tokenizer.vocab.items()}
     ranks = {pair: rank for rank, pair in enumerate(tokenizer.merges)}
 

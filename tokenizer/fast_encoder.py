@@ -1,6 +1,9 @@
 """Own the fast encoder of GPT-2's split pattern: its tables, and bytes to arrays of ids."""
 
+import operator
 from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +79,13 @@ class FastEncoder:
         self._starts = np.empty(0, np.uint32)
         self._ends = np.empty(0, np.int64)
 
+    def twin(self) -> Self:
+        """Return an encoder for another thread: the same merges, a table of pretokens of its own."""
+        other = copy(self)
+        other.table = empty_table(len(self.table.short) // SLOT_WORDS)
+        other._starts, other._ends = np.empty(0, np.uint32), np.empty(0, np.int64)
+        return other
+
     def encode_bytes(self, data: bytes) -> NDArray[np.unsignedinteger]:
         """Return the ids of a whole text, special tokens recognised; uint16 or uint32."""
         buffer = np.zeros(len(data) + PADDING_BYTES, np.uint8)
@@ -129,9 +139,11 @@ class FastEncoder:
 
 
 def _merge_tables(ids: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]]) -> Merges:
-    left = np.array([ids[pair[0]] for pair in merges], dtype=np.int32)
-    right = np.array([ids[pair[1]] for pair in merges], dtype=np.int32)
-    merged = np.array([ids[pair[0] + pair[1]] for pair in merges], dtype=np.int32)
+    firsts, seconds = [pair[0] for pair in merges], [pair[1] for pair in merges]
+    left, right, merged = (
+        np.fromiter(map(ids.__getitem__, tokens), np.int32, len(merges))
+        for tokens in (firsts, seconds, map(operator.add, firsts, seconds))
+    )
     byte_ids = np.array([ids[bytes([byte])] for byte in range(NUM_BYTES)], dtype=np.int32)
     num_slots = 2 ** int(np.ceil(np.log2(2 * len(merges) + 16)))
     slots = np.full(num_slots, EMPTY, np.uint64)

@@ -10,7 +10,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tokenizer.byte_level import bytes_to_characters, characters_to_bytes
+from tokenizer.byte_level import (
+    all_characters_to_bytes,
+    bytes_to_characters,
+    characters_to_bytes,
+)
 
 
 def format_merges(merges: Iterable[tuple[bytes, bytes]]) -> str:
@@ -46,13 +50,22 @@ def read_vocab(path: Path, special_tokens: Sequence[str] = ()) -> dict[int, byte
             f"{path} must be a JSON object of token to id, not {type(content).__name__}"
         )
     vocab: dict[int, bytes] = {}
-    for text, token_id in content.items():
+    for (text, token_id), token in zip(
+        content.items(), _read_tokens(list(content), special_tokens, path), strict=True
+    ):
         if type(token_id) is not int:
             raise ValueError(f"{path}: the id of {text!r} is {token_id!r}; it must be an integer")
         if token_id in vocab:
             raise ValueError(f"{path}: {text!r} and {vocab[token_id]!r} both have id {token_id}")
-        vocab[token_id] = _read_token(text, special_tokens, path)
+        vocab[token_id] = token
     return dict(sorted(vocab.items()))
+
+
+def _read_tokens(texts: list[str], special_tokens: Sequence[str], path: Path) -> list[bytes]:
+    try:
+        return all_characters_to_bytes(texts)
+    except ValueError:  # a special token as it is, or an error that names the token
+        return [_read_token(text, special_tokens, path) for text in texts]
 
 
 def _read_token(text: str, special_tokens: Sequence[str], path: Path) -> bytes:
@@ -70,22 +83,32 @@ def read_merges(path: Path) -> list[tuple[bytes, bytes]]:
     Raises:
         ValueError: a line is not two tokens with one space between, naming the line.
     """
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    if lines == [""]:
+    text = path.read_text(encoding="utf-8").replace("\r\n", "\n").removesuffix("\n")
+    if not text:
         return []
+    lines = text.split("\n")
     # No merge looks like this: the first one joins two single characters.
     first = 1 if lines[0].startswith("#version") else 0
-    return [
-        _read_merge(line.removesuffix("\r"), path, number)
-        for number, line in enumerate(lines[first:], start=first + 1)
-    ]
-
-
-def _read_merge(line: str, path: Path, number: int) -> tuple[bytes, bytes]:
-    left, _, right = line.partition(" ")
-    if not left or not right:
-        raise ValueError(f"{path}, line {number}: {line!r} must be two tokens with a space between")
     try:
-        return characters_to_bytes(left), characters_to_bytes(right)
-    except ValueError as error:
-        raise ValueError(f"{path}, line {number}: {error}") from error
+        texts = [token for line in lines[first:] for token in line.split(" ", 1)]
+        tokens = all_characters_to_bytes(texts)
+        merges = list(zip(tokens[::2], tokens[1::2], strict=True))
+    except ValueError:
+        merges = []
+    if len(merges) < len(lines) - first or b"" in tokens:
+        _raise_for_line(lines, first, path)
+    return merges
+
+
+def _raise_for_line(lines: list[str], first: int, path: Path) -> None:
+    """Raise the error of the first line, from index `first` on, that is no merge."""
+    for number, line in enumerate(lines[first:], start=first + 1):
+        left, _, right = line.partition(" ")
+        if not left or not right:
+            raise ValueError(
+                f"{path}, line {number}: {line!r} must be two tokens with a space between"
+            )
+        try:
+            characters_to_bytes(left), characters_to_bytes(right)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error

@@ -77,8 +77,18 @@ class Tokenizer:
                 repeated or a single byte, or the pattern is unknown.
         """
         check_special_tokens(special_tokens or ())
-        self.special_tokens = tuple(special_tokens or ())
         check_vocab(vocab, merges)
+        self._take(vocab, merges, special_tokens or (), pattern)
+
+    def _take(
+        self,
+        vocab: Mapping[int, bytes],
+        merges: Sequence[tuple[bytes, bytes]],
+        special_tokens: Sequence[str],
+        pattern: str,
+    ) -> None:
+        """Take what has been checked."""
+        self.special_tokens = tuple(special_tokens)
         self.merges = list(merges)
         self.pattern = pattern
         ids = {token: token_id for token_id, token in vocab.items()}
@@ -118,7 +128,9 @@ class Tokenizer:
     def from_folder(cls, folder: str | Path) -> Self:
         """Read a folder that `tokenizer.vocabulary.save_vocabulary` wrote."""
         loaded = load_vocabulary(Path(folder))
-        return cls(loaded.vocab, loaded.merges, loaded.special_tokens, pattern=loaded.pattern)
+        tokenizer = cls.__new__(cls)  # the files were checked against each other
+        tokenizer._take(loaded.vocab, loaded.merges, loaded.special_tokens, loaded.pattern)
+        return tokenizer
 
     @property
     def vocab_size(self) -> int:

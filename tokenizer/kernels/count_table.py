@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.kernels.boundaries import SPECIAL_FLAG
-from tokenizer.kernels.intrinsics import prefetch
+from tokenizer.kernels.intrinsics import load_item, prefetch, store_item
 from tokenizer.kernels.jit import kernel
 from tokenizer.kernels.pretoken_keys import (
     MAX_KEY_BYTES,
@@ -125,10 +125,10 @@ def _count_batch(
 ) -> None:
     """Count one occurrence each of the first `filled` keys."""
     for j in range(filled):
-        low, high, slot = lows[j], highs[j], slots[j]
+        low, high, slot = load_item(lows, j), load_item(highs, j), load_item(slots, j)
         # The common case apart: the call for all others is not inlined and costs more than this.
-        if short[slot] == low and short[slot + 1] == high:
-            short[slot + 2] += _ONE
+        if load_item(short, slot) == low and load_item(short, slot + 1) == high:
+            store_item(short, slot + 2, load_item(short, slot + 2) + _ONE)
         else:
             _add_short(short, sizes, low, high, slot, 1)
 
@@ -152,10 +152,11 @@ def count_window(
         last = min(first + _BATCH, count)
         filled = 0
         for i in range(first, last):
-            if starts[i] & SPECIAL_FLAG:
+            start = load_item(starts, i)
+            if start & SPECIAL_FLAG:
                 continue
-            at = np.int64(starts[i])
-            length = np.int64(starts[i + 1] & ~SPECIAL_FLAG) - at
+            at = np.int64(start)
+            length = np.int64(load_item(starts, i + 1) & ~SPECIAL_FLAG) - at
             if length > MAX_KEY_BYTES:
                 if not _add_long(table, data, at, length, 1):
                     _count_batch(short, sizes, lows, highs, slots, filled)
@@ -164,7 +165,9 @@ def count_window(
             low, high = short_key(data, at, length)
             slot = _short_slot(short, low, high)
             prefetch(short, slot)
-            lows[filled], highs[filled], slots[filled] = low, high, slot
+            store_item(lows, filled, low)
+            store_item(highs, filled, high)
+            store_item(slots, filled, slot)
             filled += 1
         _count_batch(short, sizes, lows, highs, slots, filled)
     return count

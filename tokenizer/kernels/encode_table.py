@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.kernels.boundaries import SPECIAL_FLAG, SpecialArrays
-from tokenizer.kernels.intrinsics import prefetch, store_word
+from tokenizer.kernels.intrinsics import load_item, prefetch, store_item, store_word
 from tokenizer.kernels.jit import kernel
 from tokenizer.kernels.listed_merges import merge_by_lists
 from tokenizer.kernels.pretoken_keys import (
@@ -227,15 +227,18 @@ def _make_keys(
     """Write the keys of a batch and where they belong, and ask for those slots."""
     mask = np.int64(len(short) - 1)
     for i in range(first, last):
-        at = np.int64(starts[i] & ~SPECIAL_FLAG)
-        length = np.int64(starts[i + 1] & ~SPECIAL_FLAG) - at
-        if length > MAX_KEY_BYTES or starts[i] & SPECIAL_FLAG:
+        start = load_item(starts, i)
+        at = np.int64(start & ~SPECIAL_FLAG)
+        length = np.int64(load_item(starts, i + 1) & ~SPECIAL_FLAG) - at
+        if length > MAX_KEY_BYTES or start & SPECIAL_FLAG:
             low, high, slot = np.uint64(1), _ZERO, np.int64(0)  # as no slot is, full or empty
         else:
             low, high = short_key(data, at, length)
             slot = np.int64(mix(low, high)) * SLOT_WORDS & mask
             prefetch(short, slot)
-        lows[i - first], highs[i - first], slots[i - first] = low, high, slot
+        store_item(lows, i - first, low)
+        store_item(highs, i - first, high)
+        store_item(slots, i - first, slot)
 
 
 @kernel
@@ -267,17 +270,20 @@ def encode_window(
         last = min(first + _BATCH, count)
         _make_keys(short, data, starts, first, last, lows, highs, slots)
         for i in range(first, last):
-            low, high, slot = lows[i - first], highs[i - first], slots[i - first]
-            while short[slot + 1] != _ZERO and (short[slot] != low or short[slot + 1] != high):
+            low, high = load_item(lows, i - first), load_item(highs, i - first)
+            slot = load_item(slots, i - first)
+            found = load_item(short, slot + 1)
+            while found != _ZERO and (found != high or load_item(short, slot) != low):
                 slot = (slot + SLOT_WORDS) & mask
-            if short[slot + 1] != _ZERO:
-                value = short[slot + 3]
+                found = load_item(short, slot + 1)
+            if found != _ZERO:
+                value = load_item(short, slot + 3)
                 size = np.int64(value & _COUNT_MASK)
-                store_word(out, written, short[slot + 2])
+                store_word(out, written, load_item(short, slot + 2))
                 if size > WORD_BYTES // out.itemsize:
                     place = np.int64(value >> _POOL_SHIFT)
                     for j in range(size):
-                        out[written + j] = pool[place + j]
+                        store_item(out, written + j, load_item(pool, place + j))
                 written += size
                 continue
             at = np.int64(starts[i] & ~SPECIAL_FLAG)

@@ -5,13 +5,17 @@ another file would keep the old callee when that file changes, and with it an ol
 shared arrays. So the cache folder's name has the hash of all kernel sources in it.
 """
 
+import gc
 import hashlib
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from numba import config, njit
+from numba.core.registry import cpu_target
 
 _SOURCES = Path(__file__).parent
 
@@ -25,6 +29,31 @@ def kernel(function: Callable[..., Any]) -> Any:
         return njit(cache=True, nogil=True)(function)
     finally:
         settings.CACHE_DIR = folder
+
+
+def _prepare_numba() -> None:
+    """Do what Numba does at the first kernel, in half the time (0.16 for 0.33 s, measured).
+
+    It imports SciPy there to learn whether BLAS could be called, for which it is enough that SciPy
+    can be found: who calls BLAS has it imported then. And the garbage collector looks in vain, again
+    and again, through the many objects that are made and stay.
+    """
+    linalg: Any = import_module("numba.np.linalg")
+    ensure_blas = linalg.ensure_blas
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        if find_spec("scipy") is not None:
+            linalg.ensure_blas = lambda: None
+        import_module("numba.np.arraymath")
+        cpu_target.target_context.refresh()
+    finally:
+        linalg.ensure_blas = ensure_blas
+        if was_enabled:
+            gc.enable()
+
+
+_prepare_numba()
 
 
 @cache

@@ -7,6 +7,7 @@ which costs more than the look-up.
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenizer.kernels.intrinsics import load_item
 from tokenizer.kernels.jit import kernel
 
 # Numba runs this, with its own types for scalars.
@@ -29,15 +30,17 @@ def pair_place(table: NDArray[np.uint64], key: np.uint64) -> int:
     mask = np.int64(len(table) - 1)
     mixed = key * _GOLDEN
     place = np.int64((mixed ^ (mixed >> _SHIFT)) << np.uint64(1)) & mask
-    while table[place] != np.uint64(0) and table[place] != key:
+    found = load_item(table, place)
+    while found != np.uint64(0) and found != key:
         place = (place + 2) & mask
+        found = load_item(table, place)
     return place
 
 
 @kernel
 def find_pair(table: NDArray[np.uint64], left: int, right: int) -> int:
     """Return the index of a pair that exists."""
-    return np.int64(table[pair_place(table, pair_key(left, right)) + 1])
+    return np.int64(load_item(table, pair_place(table, pair_key(left, right)) + 1))
 
 
 @kernel

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.kernels.intrinsics import load_word
+from tokenizer.kernels.intrinsics import load_item, load_word
 from tokenizer.kernels.jit import kernel
 
 # Numba runs this, with its own types for scalars.
@@ -29,8 +29,8 @@ _HIGH_BITS = np.array([2 ** (8 * max(n - 8, 0)) - 1 for n in range(16)], np.uint
 @kernel
 def short_key(data: NDArray[np.uint8], at: int, length: int) -> tuple[np.uint64, np.uint64]:
     """Return the key of the pretoken of `length` (1 to 15) bytes at `at`; reads 16 bytes."""
-    low = load_word(data, at) & _LOW_BITS[length]
-    high = load_word(data, at + 8) & _HIGH_BITS[length]
+    low = load_word(data, at) & load_item(_LOW_BITS, length)
+    high = load_word(data, at + 8) & load_item(_HIGH_BITS, length)
     return low, high | (np.uint64(length) << _LENGTH_SHIFT)
 
 

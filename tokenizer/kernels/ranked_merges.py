@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenizer.kernels.intrinsics import load_item, store_item
 from tokenizer.kernels.jit import kernel
 
 # Numba runs this, with its own types for scalars.
@@ -85,13 +86,13 @@ def rank_of(
     """Return the rank of the merge of two tokens, MAX_RANK when there is none."""
     key = (np.uint64(left) << _TOKEN_BITS) | np.uint64(right)
     mixed = key * _GOLDEN
-    word = filter_bits[np.int64(mixed >> _WORD_SHIFT)]
+    word = load_item(filter_bits, np.int64(mixed >> _WORD_SHIFT))
     if (word >> ((mixed >> _BIT_SHIFT) & _BIT_MASK)) & _ONE == _ZERO:
         return np.int64(MAX_RANK)
     mask = np.int64(len(slots) - 1)
     place = np.int64(mixed >> _HASH_SHIFT) & mask
     while True:
-        slot = slots[place]
+        slot = load_item(slots, place)
         if slot >> _RANK_BITS == key:
             return np.int64(slot & _RANK_MASK)
         if slot == EMPTY:
@@ -117,31 +118,34 @@ def merge_by_scanning(
     Item i of `ranks`, scratch, is the rank of the pair of ids i and i + 1. The arguments are the
     arrays of `Merges`, because handing on a tuple counts references to all its arrays.
     """
-    first = np.int64(data[at])
-    ids[0] = byte_ids[first]
+    first = np.int64(load_item(data, at))
+    store_item(ids, 0, load_item(byte_ids, first))
     best, place = np.int64(MAX_RANK), np.int64(0)
     for i in range(1, length):
-        second = np.int64(data[at + i])
-        ids[i] = byte_ids[second]
-        rank = np.int64(byte_ranks[(first << 8) | second])
-        ranks[i - 1] = rank
+        second = np.int64(load_item(data, at + i))
+        store_item(ids, i, load_item(byte_ids, second))
+        rank = np.int64(load_item(byte_ranks, (first << 8) | second))
+        store_item(ranks, i - 1, rank)
         if rank < best:
             best, place = rank, np.int64(i - 1)
         first = second
     size = length
     while best != MAX_RANK:
-        token = merged_ids[best]
-        ids[place] = token
+        token = load_item(merged_ids, best)
+        store_item(ids, place, token)
         size -= 1
         for i in range(place + 1, size):
-            ids[i] = ids[i + 1]
-            ranks[i - 1] = ranks[i]
+            store_item(ids, i, load_item(ids, i + 1))
+            store_item(ranks, i - 1, load_item(ranks, i))
         if place > 0:
-            ranks[place - 1] = rank_of(slots, filter_bits, ids[place - 1], token)
+            left = load_item(ids, place - 1)
+            store_item(ranks, place - 1, rank_of(slots, filter_bits, left, token))
         if place < size - 1:
-            ranks[place] = rank_of(slots, filter_bits, token, ids[place + 1])
+            right = load_item(ids, place + 1)
+            store_item(ranks, place, rank_of(slots, filter_bits, token, right))
         best = np.int64(MAX_RANK)
         for i in range(size - 1):
-            if ranks[i] < best:
-                best, place = np.int64(ranks[i]), np.int64(i)
+            rank = np.int64(load_item(ranks, i))
+            if rank < best:
+                best, place = rank, np.int64(i)
     return size
