@@ -31,6 +31,11 @@ def kernel(function: Callable[..., Any]) -> Any:
         settings.CACHE_DIR = folder
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function into each kernel that calls it."""
+    return njit(inline="always")(function)
+
+
 def _prepare_numba() -> None:
     """Do what Numba does at the first kernel, in half the time (0.16 for 0.33 s, measured).
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.kernels.intrinsics import prefetch
-from tokenizer.kernels.jit import kernel
+from tokenizer.kernels.jit import inlined, kernel
 from tokenizer.kernels.merge_state import (
     BYTES_SIZE,
     CONSUMED,
@@ -124,7 +124,7 @@ def fill_runs(state: MergeState) -> None:
             right = cells[after]
 
 
-@kernel
+@inlined
 def _visit_run(state: MergeState, pair: int, token: int) -> int:
     """Replace the pair by `token` wherever it still stands; return how often.
 
@@ -184,7 +184,7 @@ def _visit_run(state: MergeState, pair: int, token: int) -> int:
     return visits
 
 
-@kernel
+@inlined
 def _update_pairs(state: MergeState, left: int, right: int, token: int) -> None:
     """Take the consumed pairs from the counts and add the new ones; leave cursors for the runs."""
     weight, met, tokens, table = (
@@ -231,7 +231,7 @@ def _update_pairs(state: MergeState, left: int, right: int, token: int) -> None:
             push_pair(state, new)
 
 
-@kernel
+@inlined
 def _write_runs(state: MergeState, visits: int) -> None:
     """Write the positions of the new pairs to their runs, in ascending order, and clean up."""
     cursor, tokens, weight = state.side_visits, state.side_tokens, state.side_weight
@@ -255,7 +255,7 @@ def _write_runs(state: MergeState, visits: int) -> None:
             i += 1
 
 
-@kernel
+@inlined
 def _add_token(state: MergeState, left: int, right: int, token: int) -> None:
     """Record the new token's length and bytes."""
     left_length, right_length = state.token_length[left], state.token_length[right]
@@ -270,7 +270,7 @@ def _add_token(state: MergeState, left: int, right: int, token: int) -> None:
     state.sizes[BYTES_SIZE] = start + left_length + right_length
 
 
-@kernel
+@inlined
 def _lacks_room(state: MergeState, pair: int) -> int:
     """Return which array the merge of this pair could overflow, or DONE."""
     sizes = state.sizes

@@ -9,7 +9,7 @@ Order: count, then the tie rule as two words per pair (`token_order`), greater f
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.kernels.jit import kernel
+from tokenizer.kernels.jit import inlined, kernel
 from tokenizer.kernels.merge_state import (
     HEAP_SIZE,
     HEAP_WIDTH,
@@ -48,7 +48,7 @@ def _compare_words(heap: NDArray[np.uint64], first: int, second: int) -> int:
     return 0
 
 
-@kernel
+@inlined
 def _compare_tokens(state: MergeState, first: int, second: int) -> int:
     """Return -1, 0 or 1 as the first token's bytes are less than, equal to or greater."""
     length_1, length_2 = state.token_length[first], state.token_length[second]
@@ -62,7 +62,7 @@ def _compare_tokens(state: MergeState, first: int, second: int) -> int:
     return 1 if length_1 > length_2 else -1
 
 
-@kernel
+@inlined
 def _compare_bytes(state: MergeState, first: int, second: int) -> int:
     """Compare two nodes of equal count, of which the first words say too little, by the bytes."""
     pair_1, pair_2 = np.int64(state.heap[first + 3]), np.int64(state.heap[second + 3])
@@ -77,7 +77,7 @@ def _compare_bytes(state: MergeState, first: int, second: int) -> int:
     return 0 if right_1 == right_2 else _compare_tokens(state, right_1, right_2)
 
 
-@kernel
+@inlined
 def _is_greater(state: MergeState, first: int, second: int) -> bool:
     """Tell whether the node at place `first` of the heap array goes before that at `second`."""
     order = _compare_words(state.heap, first, second)
@@ -94,7 +94,7 @@ def _swap(heap: NDArray[np.uint64], first: int, second: int) -> None:
         heap[second + i] = word
 
 
-@kernel
+@inlined
 def _sift_down(state: MergeState, node: int) -> None:
     heap = state.heap
     end = HEAP_WIDTH * state.sizes[HEAP_SIZE]
@@ -116,7 +116,7 @@ def _sift_down(state: MergeState, node: int) -> None:
         place = child
 
 
-@kernel
+@inlined
 def _append(state: MergeState, pair: int) -> int:
     node = state.sizes[HEAP_SIZE]
     place = HEAP_WIDTH * node
@@ -128,7 +128,7 @@ def _append(state: MergeState, pair: int) -> int:
     return node
 
 
-@kernel
+@inlined
 def push_pair(state: MergeState, pair: int) -> None:
     """Add a pair of at least the threshold; others wait outside until they are needed."""
     node = _append(state, pair)
