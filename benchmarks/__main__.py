@@ -3,17 +3,24 @@
     python -m benchmarks                       # all of it: hours, and 16 GB of generated text
     python -m benchmarks --only model generate
 
-The tokenizer's peers get an environment of their own; the texts are made from the real text.
+The tokenizer's peers get an environment of their own; the texts are made from the real text. At
+the end stands a table of what was measured against the bars.
 """
 
 import argparse
 import gzip
+import json
 import random
 import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
+
+from benchmarks.bars import as_table, bars_of
+from tokenizer.tokenizer import Tokenizer
+from tokenizer.vocabulary import save_vocabulary
 
 HERE = Path(__file__).parent
 PEERS = ("tiktoken", "tokenizers", "gigatoken", "gigabpe", "rustbpe", "bpeasy", "numpy")
@@ -26,41 +33,47 @@ GENERATED = {
 """Name of a generated text: its base among the real texts, its kind, and its megabytes."""
 
 
-def tokenizer(data: Path, work: Path) -> None:
+Lines = list[dict[str, Any]]
+
+
+def tokenizer(data: Path, work: Path) -> Lines:
     """Time training and encoding against the peers."""
     texts = {name: _generated(name, data, work) for name in GENERATED}
     texts["openwebtext"] = _unpacked(data / "openwebtext-train.txt.gz", work)
     texts["standin"] = _unpacked(data / "webtext-standin-train.txt.gz", work)
     texts["random_words"] = _random_words(work / "random_words.txt")
+    texts["tokenizer"] = _gpt2_tokenizer(data / "gpt2", work / "gpt2")
     named = [word for name, path in texts.items() for word in ("--text", f"{name}={path}")]
-    _run("bench_tokenizer.py", "--peers-python", str(_peers_python(work)), *named)
+    return _run("bench_tokenizer", "--peers-python", str(_peers_python(work)), *named)
 
 
-def model(data: Path, work: Path) -> None:
+def model(data: Path, work: Path) -> Lines:
     """Time the training step and measure its memory."""
     del data, work
-    _run("bench_model.py", "--precision", "bf16")
-    _run("bench_model.py", "--precision", "fp32", "--peer-settings", "defaults")
-    _run("bench_model.py", "--batch-size", "32", "--memory")
+    return [
+        *_run("bench_model", "--precision", "bf16"),
+        *_run("bench_model", "--precision", "fp32", "--peer-settings", "defaults"),
+        *_run("bench_model", "--batch-size", "32", "--memory"),
+    ]
 
 
-def generate(data: Path, work: Path) -> None:
+def generate(data: Path, work: Path) -> Lines:
     """Time generation with a KV cache."""
     del data, work
-    _run("bench_generate.py")
+    return _run("bench_generate")
 
 
-def train_loop(data: Path, work: Path) -> None:
+def train_loop(data: Path, work: Path) -> Lines:
     """Measure what the training loop costs beyond the bare step."""
     del data, work
-    _run("bench_train_loop.py")
+    return _run("bench_train_loop")
 
 
-def recipes(data: Path, work: Path) -> None:
+def recipes(data: Path, work: Path) -> Lines:
     """Compare training recipes by loss per token."""
     del work
-    command = ("--recipes", "adamw", "muon", "--steps", "1000", "--seeds", "0", "1", "2")
-    _run("bench_recipes.py", "--data", str(data), *command)
+    command = ("--recipes", "adamw", "muon-linear", "--steps", "1000", "--seeds", "0", "1", "2")
+    return _run("bench_recipes", "--data", str(data), *command)
 
 
 BENCHMARKS = {
@@ -82,12 +95,24 @@ def main() -> None:
     if not arguments.data.is_dir():
         parser.error(f"--data ({arguments.data}) is no folder; name the one with the real texts")
     arguments.work.mkdir(parents=True, exist_ok=True)
+    lines: Lines = []
     for name in arguments.only:
-        BENCHMARKS[name](arguments.data, arguments.work)
+        lines += BENCHMARKS[name](arguments.data, arguments.work)
+    print(as_table(bars_of(lines)))
 
 
-def _run(script: str, *words: str) -> None:
-    subprocess.run([sys.executable, str(HERE / script), *words], check=True)
+def _run(module: str, *words: str) -> Lines:
+    """Run a benchmark, show its JSON lines and return them."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *words]
+    lines = []
+    with subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(json.loads(line))
+    if process.returncode:
+        raise SystemExit(f"benchmarks.{module} ended with exit code {process.returncode}")
+    return lines
 
 
 def _generated(name: str, data: Path, work: Path) -> Path:
@@ -95,8 +120,16 @@ def _generated(name: str, data: Path, work: Path) -> Path:
     path = work / f"{name}.txt"
     if not path.exists():
         words = ("--base", str(data / base), "--kind", kind, "--size-mb", str(size_mb))
-        _run("corpus_generator.py", *words, "--output", str(path))
+        _run("corpus_generator", *words, "--output", str(path))
     return path
+
+
+def _gpt2_tokenizer(files: Path, folder: Path) -> Path:
+    """Keep GPT-2's vocabulary in the folder that all contenders read."""
+    special_tokens = ["<|endoftext|>"]
+    gpt2 = Tokenizer.from_files(files / "vocab.json", files / "merges.txt", special_tokens)
+    save_vocabulary(folder, gpt2.vocab, gpt2.merges, special_tokens, gpt2.pattern)
+    return folder
 
 
 def _unpacked(packed: Path, work: Path) -> Path:

@@ -4,9 +4,9 @@ Each side runs in a process of its own, with its own best settings, and takes a 
 so that all see the same load of the machine. Prints one JSON line with medians and ratios: by
 wall clock, and by processor time, which on a busy machine is the steadier of the two.
 
-    python benchmarks/bench_model.py --precision bf16
-    python benchmarks/bench_model.py --precision fp32 --peer-settings defaults
-    python benchmarks/bench_model.py --batch-size 32 --memory
+    python -m benchmarks.bench_model --precision bf16
+    python -m benchmarks.bench_model --precision fp32 --peer-settings defaults
+    python -m benchmarks.bench_model --batch-size 32 --memory
 """
 
 import argparse
@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.bars import Bar
 from lm.accounting import training_flops_per_token, training_memory
 from lm.backend import planned_backend
 from lm.clip import clip_gradients
@@ -32,7 +33,7 @@ from lm.fast import build_loss, compile_loss
 from lm.loss import autocast
 from lm.model import TransformerLM
 from lm.parameter_groups import build_optimizer
-from lm.probe import choose_plan
+from lm.probe import choose_plan, processor_vendor
 
 MODEL = ModelConfig()  # the course's: V 10,000, T 256, d 512, 4 layers, 16 heads, d_ff 1,344
 STEPS_A_TURN = 3
@@ -187,7 +188,7 @@ class Side:
         arguments += [f"--batch-size={settings.batch_size}", f"--threads={settings.num_threads}"]
         arguments += [f"--peer-settings={settings.peer_settings}"]
         self.process = subprocess.Popen(
-            [sys.executable, __file__, *arguments],
+            [sys.executable, "-m", "benchmarks.bench_model", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -279,8 +280,28 @@ def report(sides: dict[str, Side], arguments: argparse.Namespace) -> dict[str, A
             processors["gemm"] / processors["ours"], 3
         )
         result["model_gflops"] = round(flops / walls["ours"] / 1e9)
+    result["bars"] = [bar.to_json() for bar in bars_of(result)]
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     return result | {"versions": versions, "machine": platform.machine()}
+
+
+def bars_of(result: dict[str, Any]) -> list[Bar]:
+    """Hold a comparison against the bars."""
+    name = f"training step, {result['precision']}, batch {result['batch_size']}"
+    if "share_of_gemm_limit" not in result:
+        memory = result["memory_against_transformers"]
+        return [Bar(f"{name}: peak memory, ours / transformers", memory, 0.7)]
+    speed = result["speed_against_transformers"]
+    if result["precision"] == "fp32":
+        least = 1.4 if "AMD" in processor_vendor() else 1.05
+        return [
+            Bar(f"{name}: tokens/s, ours / transformers' defaults", speed, least, at_most=False)
+        ]
+    share = result["share_of_gemm_limit"]
+    return [
+        Bar(f"{name}: tokens/s, ours / transformers' best", speed, 1.1, at_most=False),
+        Bar(f"{name}: share of the products alone", share, 0.52, at_most=False),
+    ]
 
 
 def parse_arguments() -> argparse.Namespace:

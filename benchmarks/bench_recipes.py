@@ -4,9 +4,9 @@ Trains a tokenizer on the training text only, then each recipe with each seed, f
 or minutes, and evaluates every token of the validation text. Prints one JSON line a run and, for
 two recipes with several seeds, one for their difference.
 
-    python benchmarks/bench_recipes.py --data ../shared/data --recipes adamw muon \
+    python -m benchmarks.bench_recipes --data ../shared/data --recipes adamw muon \
         --steps 1000 --seeds 0 1 2
-    python benchmarks/bench_recipes.py --data ../shared/data --recipes baseline best --minutes 60
+    python -m benchmarks.bench_recipes --data ../shared/data --recipes baseline best --minutes 60
 """
 
 import argparse
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.unpacking import unpack
+from benchmarks.bars import Bar
 from lm.config import EvaluateConfig, ModelConfig, RunOptions, TrainConfig
 from lm.evaluate import evaluate_model
 from lm.train import train
@@ -130,7 +131,13 @@ def difference(runs: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
     first, second = ([run["loss"] for run in runs if run["recipe"] == name] for name in names)
     mean = statistics.fmean(second) - statistics.fmean(first)
     error = sum(statistics.variance(losses) / len(losses) for losses in (first, second)) ** 0.5
-    return {"recipes": names, "loss_difference": mean, "standard_error": error}
+    bar = Bar(f"{names[1]} - {names[0]}: nats, in standard errors", mean / error, -3.0)
+    return {
+        "recipes": names,
+        "loss_difference": mean,
+        "standard_error": error,
+        "bars": [bar.to_json()],
+    }
 
 
 def main() -> None:

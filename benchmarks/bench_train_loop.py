@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.bars import Bar
 from lm.checkpoint_folder import CheckpointWriter
 from lm.clip import clip_gradients
 from lm.config import ModelConfig, RunOptions, TrainConfig
@@ -75,7 +76,7 @@ class Interleaving:
         self.started = time.perf_counter()
 
 
-def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
+def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
     """Run the benchmark in a folder and return its numbers."""
     tokens = np.random.default_rng(0).integers(0, MODEL.vocab_size, 2_000_000)
     np.save(folder / "tokens.npy", tokens.astype(np.uint16))
@@ -136,8 +137,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         numbers = measure(arguments, Path(folder))
     machine = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    bar = Bar(
+        "training loop: share of time beyond the bare step",
+        numbers["overhead_with_checkpoints"],
+        0.03,
+    )
     about = {"benchmark": "train_loop", "cpu": platform.processor(), **machine}
-    print(json.dumps({**about, **vars(arguments), **numbers}))
+    print(json.dumps({**about, **vars(arguments), **numbers, "bars": [bar.to_json()]}))
 
 
 if __name__ == "__main__":

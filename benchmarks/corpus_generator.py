@@ -1,6 +1,6 @@
 """Make large corpora, the same for the same arguments, with as many different words as real ones.
 
-    python benchmarks/corpus_generator.py --base ../shared/data/openwebtext-train.txt.gz \
+    python -m benchmarks.corpus_generator --base ../shared/data/openwebtext-train.txt.gz \
         --kind web --size-mb 12000 --output corpus.txt
 
 The text is a real one repeated, its documents in another order each time, with words replaced by

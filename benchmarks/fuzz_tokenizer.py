@@ -1,6 +1,6 @@
 """Compare the kernels with `regex` and the reference, and with tiktoken, on random hard texts.
 
-    python benchmarks/fuzz_tokenizer.py --minutes 10 --gpt2 ../shared/data/gpt2
+    python -m benchmarks.fuzz_tokenizer --minutes 10 --gpt2 ../shared/data/gpt2
 
 Prints one JSON line: cases of each comparison, differences (any difference also ends with status 1
 and the text), and how many code points were left out because tiktoken's Unicode differs.

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -19,7 +19,15 @@ from tokenizer.merging import merge_pretoken
 from tokenizer.pretokenize import iter_pretokens, iter_segments
 from tokenizer.ranges import cut_range
 from tokenizer.special_tokens import END_OF_TEXT
-from tokenizer.windows import WINDOW_BYTES, ByteSource, iter_windows, open_source, read_bytes
+from tokenizer.windows import (
+    PADDING_BYTES,
+    WINDOW_BYTES,
+    ByteSource,
+    iter_windows,
+    open_source,
+    read_bytes,
+    read_into,
+)
 
 _HEADER_BYTES = 128
 _MAX_UINT16_VOCAB = 65_536
@@ -178,45 +186,68 @@ def _encode_spans(
     job: _Job,
     num_threads: int,
 ) -> Iterator[_Encoded]:
-    """Yield what `_encode_window` returns for every window of the range, in order.
+    """Yield the ids of one window of the range after the other.
 
     The arrays are used again once the next item is asked for.
     """
+    outputs: SimpleQueue[NDArray[np.unsignedinteger]] = SimpleQueue()
     make = _fast_encoders if job.rule.at_whitespace else _regex_encoders
-    one_a_thread = make(tokenizer, job, num_threads)
+    encoders = make(tokenizer, job, num_threads, outputs)
     if num_threads == 1:
-        encode = one_a_thread[0]
-        for buffer, data, length in iter_windows(source, start, stop, job.rule):
-            yield encode(buffer, data, length)
-        return
-    spans = cut_range(source, start, stop, WINDOW_BYTES, job.rule)
-    encoders: SimpleQueue[_Encode] = SimpleQueue()
-    for encode in one_a_thread:
-        encoders.put(encode)
+        windows = iter_windows(source, start, stop, job.rule)
+        encoded: Iterator[_Encoded] = (encoders[0](*window) for window in windows)
+    else:
+        spans = cut_range(source, start, stop, WINDOW_BYTES, job.rule)
+        encoded = _encode_on_threads(encoders, source, spans)
+    for item in encoded:
+        yield item
+        if item[0].base is not None:
+            outputs.put(item[0].base)
 
-    def encode_span(span: tuple[int, int]) -> list[_Encoded]:
-        encode = encoders.get()
+
+def _encode_on_threads(
+    encoders: Sequence[_Encode], source: ByteSource, spans: Sequence[tuple[int, int]]
+) -> Iterator[_Encoded]:
+    """Encode each span in the next free thread; yield the results in the order of the spans."""
+    # Each with the buffer that it reads into: new memory for every span costs page faults.
+    workers: SimpleQueue[tuple[_Encode, bytearray]] = SimpleQueue()
+    for encode in encoders:
+        workers.put((encode, bytearray()))
+
+    def encode_span(span: tuple[int, int]) -> _Encoded:
+        encode, buffer = workers.get()
         try:
-            encoded = []
-            for buffer, data, length in iter_windows(source, *span, job.rule, span[1] - span[0]):
-                ids, ends, size = encode(buffer, data, length)
-                encoded.append((ids.copy(), ends.copy(), size))
-            return encoded
+            length = span[1] - span[0]
+            if len(buffer) < length + PADDING_BYTES:
+                buffer = bytearray(length + length // 8 + PADDING_BYTES)
+            with memoryview(buffer) as view:
+                read_into(source, span[0], view[:length])
+            ids, ends, size = encode(buffer, np.frombuffer(buffer, dtype=np.uint8), length)
+            return ids, ends.copy(), size
         finally:
-            encoders.put(encode)
+            workers.put((encode, buffer))
 
-    with ThreadPoolExecutor(num_threads) as pool:
+    with ThreadPoolExecutor(len(encoders)) as pool:
         # As many spans ahead of the writer as keep all threads busy, and no more, for memory.
-        ahead = deque(pool.submit(encode_span, span) for span in spans[: 2 * num_threads])
-        for span in spans[2 * num_threads :]:
-            yield from ahead.popleft().result()
+        num_ahead = 2 * len(encoders)
+        ahead = deque(pool.submit(encode_span, span) for span in spans[:num_ahead])
+        for span in spans[num_ahead:]:
+            yield ahead.popleft().result()
             ahead.append(pool.submit(encode_span, span))
         for future in ahead:
-            yield from future.result()
+            yield future.result()
 
 
-def _fast_encoders(tokenizer: BytePairEncoding, job: _Job, number: int) -> list[_Encode]:
-    """Return functions that encode a window with the kernels of GPT-2's pattern."""
+def _fast_encoders(
+    tokenizer: BytePairEncoding,
+    job: _Job,
+    number: int,
+    outputs: SimpleQueue[NDArray[np.unsignedinteger]],
+) -> list[_Encode]:
+    """Return functions that encode a window with the kernels of GPT-2's pattern.
+
+    Their ids lie in arrays from `outputs`, which come back to it when they have been written.
+    """
     first = FastEncoder(
         tokenizer.vocab,
         tokenizer.merges,
@@ -224,14 +255,17 @@ def _fast_encoders(tokenizer: BytePairEncoding, job: _Job, number: int) -> list[
         expected_bytes=job.bytes_per_thread,
     )
     encoders = [first, *(first.twin() for _ in range(number - 1))]
-    return [_fast_encode(encoder, job) for encoder in encoders]
+    return [_fast_encode(encoder, job, outputs) for encoder in encoders]
 
 
-def _fast_encode(encoder: FastEncoder, job: _Job) -> _Encode:
-    out = encoder.empty_output(0)
-
+def _fast_encode(
+    encoder: FastEncoder, job: _Job, outputs: SimpleQueue[NDArray[np.unsignedinteger]]
+) -> _Encode:
     def encode(_buffer: bytearray, data: NDArray[np.uint8], length: int) -> _Encoded:
-        nonlocal out
+        try:
+            out = outputs.get_nowait()
+        except Empty:
+            out = encoder.empty_output(0)
         if len(out) < length + WORD_BYTES:
             out = encoder.empty_output(len(data))
         num_ids, ends = encoder.encode_window(data, length, out, job.separator)
@@ -240,7 +274,9 @@ def _fast_encode(encoder: FastEncoder, job: _Job) -> _Encode:
     return encode
 
 
-def _regex_encoders(tokenizer: BytePairEncoding, job: _Job, number: int) -> list[_Encode]:
+def _regex_encoders(
+    tokenizer: BytePairEncoding, job: _Job, number: int, _outputs: object
+) -> list[_Encode]:
     """Return functions that encode a window by the `regex` module, for any pattern."""
     return [_regex_encode(tokenizer, job) for _ in range(number)]
 

@@ -80,7 +80,7 @@ class FastEncoder:
         self._ends = np.empty(0, np.int64)
 
     def twin(self) -> Self:
-        """Return an encoder for another thread: the same merges, a table of pretokens of its own."""
+        """Return an encoder for another thread: the same merges, its own table of pretokens."""
         other = copy(self)
         other.table = empty_table(len(self.table.short) // SLOT_WORDS)
         other._starts, other._ends = np.empty(0, np.uint32), np.empty(0, np.int64)
@@ -168,8 +168,9 @@ def _merge_tables(ids: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]
 
 def empty_table(num_slots: int) -> EncodeTable:
     """Return an empty table with so many slots, a power of two."""
-    # Of web text's pretokens one in 20 is long, and one in 10 short ones has ids in the pool.
-    num_long = num_slots // 8
+    # Of web text's pretokens one in 20 is long, and one in 10 short ones has ids in the pool; half
+    # the slots are used at most.
+    num_long = num_slots // 16
     return EncodeTable(
         sizes=np.zeros(5, np.int64),
         short=np.zeros(SLOT_WORDS * num_slots, np.uint64),
@@ -177,7 +178,7 @@ def empty_table(num_slots: int) -> EncodeTable:
         long_offsets=np.zeros(num_long + 1, np.int64),
         long_values=np.zeros(num_long, np.uint64),
         long_data=np.empty(32 * num_long + 4 * MAX_CACHED_BYTES, np.uint8),
-        pool=np.empty(num_slots + 4 * MAX_CACHED_BYTES, np.int32),
+        pool=np.empty(num_slots // 2 + 4 * MAX_CACHED_BYTES, np.int32),
         scratch_ids=np.empty(SCAN_BYTES, np.int32),
         scratch_ranks=np.empty(SCAN_BYTES, np.int32),
     )

@@ -50,4 +50,4 @@ def test_a_failed_training_says_where_its_message_is(run: RunFile) -> None:
     run.output_dir.mkdir()
     missing = replace(run, train_shards=[run.output_dir / "missing.npy"])
     with pytest.raises(RuntimeError, match="2 processes ended with exit code 1"):
-        train_in_processes(missing, on_checkpoint=lambda step, folder: None)
+        train_in_processes(missing, on_checkpoint=lambda *_: None)

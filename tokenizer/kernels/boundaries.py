@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tokenizer.kernels.classes import DIGIT, LETTER, OTHER, WHITESPACE
 from tokenizer.kernels.intrinsics import (
     BLOCK_BYTES,
+    borrowed,
     classify_block,
     count_bits,
     equal_mask,
@@ -299,6 +300,7 @@ def mark_window(
     Starts of special tokens carry `SPECIAL_FLAG`. One more entry, `length`, ends the last one.
     There must be room as for `mark_segment`.
     """
+    specials = borrowed(specials)
     count = 0
     begin = 0
     while begin < length:

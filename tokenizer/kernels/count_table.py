@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.kernels.boundaries import SPECIAL_FLAG
-from tokenizer.kernels.intrinsics import load_item, prefetch, store_item
+from tokenizer.kernels.intrinsics import borrowed, load_item, prefetch, store_item
 from tokenizer.kernels.jit import kernel
 from tokenizer.kernels.pretoken_keys import (
     MAX_KEY_BYTES,
@@ -141,6 +141,7 @@ def count_window(
 
     Returns how far it came: less than `count` when the table must be enlarged first.
     """
+    table = borrowed(table)
     lows = np.empty(_BATCH, np.uint64)
     highs = np.empty(_BATCH, np.uint64)
     slots = np.empty(_BATCH, np.int64)

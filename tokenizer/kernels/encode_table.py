@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.kernels.boundaries import SPECIAL_FLAG, SpecialArrays
-from tokenizer.kernels.intrinsics import load_item, prefetch, store_item, store_word
+from tokenizer.kernels.intrinsics import borrowed, load_item, prefetch, store_item, store_word
 from tokenizer.kernels.jit import kernel
 from tokenizer.kernels.listed_merges import merge_by_lists
 from tokenizer.kernels.pretoken_keys import (
@@ -259,6 +259,7 @@ def encode_window(
     `out` has room for an id for each byte, and a word more. `ends` gets the places in `out` after
     each special token number `separator` (-1: none), and one place more is written to.
     """
+    table, merges, specials = borrowed(table), borrowed(merges), borrowed(specials)
     short, pool, sizes, ids = table.short, table.pool, table.sizes, table.scratch_ids
     ranks, byte_ids, byte_ranks = table.scratch_ranks, merges.byte_ids, merges.byte_ranks
     merge_slots, filter_bits, merged_ids = merges.slots, merges.filter_bits, merges.merged_ids

@@ -64,6 +64,28 @@ def _prefetch(_typingctx: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), codegen
 
 
+def _borrowed(_typingctx: Any, arrays: Any) -> Any:
+    """Return a tuple of the same arrays that counts no references to them.
+
+    Numba counts by atomic operations whenever a tuple is handed on or an array taken out of it: two
+    fifths of the time of many small merges. The caller's references keep the arrays alive.
+    """
+    if not isinstance(arrays, types.BaseNamedTuple):
+        raise errors.TypingError(f"the argument must be a named tuple of arrays, not {arrays}")
+    kinds: Any = arrays
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        items = []
+        for place, kind in enumerate(kinds):
+            value = builder.extract_value(args[0], place)
+            array = context.make_array(kind)(context, builder, value)
+            array.meminfo = ir.Constant(array.meminfo.type, None)
+            items.append(array._getvalue())
+        return context.make_tuple(builder, sig.return_type, items)
+
+    return kinds(kinds), codegen
+
+
 def _load_item(_typingctx: Any, array: Any, index: Any) -> Any:
     """Return `array[index]` of a 1-D array; the index must not be negative.
 
@@ -195,6 +217,7 @@ def _classify_block(_typingctx: Any, array: Any, index: Any) -> Any:
 
 # `Any`, because the decorator's own types know nothing of how kernels call these.
 prefetch: Any = intrinsic(_prefetch)
+borrowed: Any = intrinsic(_borrowed)
 load_item: Any = intrinsic(_load_item)
 store_item: Any = intrinsic(_store_item)
 load_word: Any = intrinsic(_load_word)

@@ -40,8 +40,8 @@ def _prepare_numba() -> None:
     """Do what Numba does at the first kernel, in half the time (0.16 for 0.33 s, measured).
 
     It imports SciPy there to learn whether BLAS could be called, for which it is enough that SciPy
-    can be found: who calls BLAS has it imported then. And the garbage collector looks in vain, again
-    and again, through the many objects that are made and stay.
+    can be found: who calls BLAS has it imported then. And the garbage collector looks in vain,
+    again and again, through the many objects that are made and stay.
     """
     linalg: Any = import_module("numba.np.linalg")
     ensure_blas = linalg.ensure_blas

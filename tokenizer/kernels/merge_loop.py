@@ -6,7 +6,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.kernels.intrinsics import prefetch
+from tokenizer.kernels.intrinsics import borrowed, prefetch
 from tokenizer.kernels.jit import inlined, kernel
 from tokenizer.kernels.merge_state import (
     BYTES_SIZE,
@@ -56,6 +56,7 @@ def number_pairs(state: MergeState) -> int:
     `fill_runs` writes to the pool. Used at the start, to go on from a checkpoint, and to drop what
     is stale when the pool is full.
     """
+    state = borrowed(state)
     sizes = state.sizes
     state.table[:] = np.uint64(0)
     sizes[NUM_PAIRS] = sizes[POOL_SIZE] = sizes[HEAP_SIZE] = sizes[THRESHOLD] = 0
@@ -106,6 +107,7 @@ def _count_pairs(state: MergeState) -> bool:
 @kernel
 def fill_runs(state: MergeState) -> None:
     """Write the positions of all numbered pairs to their runs, in ascending order."""
+    state = borrowed(state)
     state.run_length[: state.sizes[NUM_PAIRS]] = 0
     cells, table, token_length = state.cells, state.table, state.token_length
     pool, run_start, run_length = state.pool, state.run_start, state.run_length
@@ -295,6 +297,7 @@ def run_merges(state: MergeState, last_merge: int, by_bytes: bool) -> int:
     With `by_bytes` ties are decided by the tokens' bytes, greater first, else by the tokens' age,
     older first (`token_order` of the single bytes is the caller's).
     """
+    state = borrowed(state)
     sizes = state.sizes
     while sizes[NUM_MERGES] < last_merge:
         pair = peek_best(state)

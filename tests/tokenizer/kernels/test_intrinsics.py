@@ -6,7 +6,7 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import given
@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from tokenizer.kernels.intrinsics import (
     BLOCK_BYTES,
+    borrowed,
     classify_block,
     equal_mask,
+    load_item,
     load_word,
     prefetch,
+    store_item,
     store_word,
     trailing_zeros,
 )
@@ -43,6 +46,19 @@ def _equal(data: NDArray[np.uint8], at: int, byte: int) -> int:
     return equal_mask(data, at, np.uint8(byte))
 
 
+class _Arrays(NamedTuple):
+    """Two arrays, as kernels take them."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.uint16]
+
+
+@compiled
+def _copy_item(arrays: _Arrays, place: int) -> None:
+    inner = borrowed(arrays)
+    store_item(inner.second, place, load_item(inner.first, place) + 1)
+
+
 @compiled
 def _load(data: NDArray[np.uint8], at: int) -> int:
     return load_word(data, at)
@@ -60,6 +76,21 @@ def _zeros(word: np.uint64) -> int:
 
 def _bits(truths: list[bool]) -> int:
     return sum(1 << place for place, truth in enumerate(truths) if truth)
+
+
+@given(st.lists(st.integers(0, 2**15), min_size=1, max_size=9), st.data())
+def test_items_are_read_and_written_through_borrowed_arrays(
+    values: list[int], data: st.DataObject
+) -> None:
+    """Every place, each array by its own type; and no reference is lost or left over."""
+    place = data.draw(st.integers(0, len(values) - 1))
+    arrays = _Arrays(np.array(values, np.int64), np.zeros(len(values), np.uint16))
+    before = [sys.getrefcount(array) for array in arrays]
+    _copy_item(arrays, place)
+    assert [sys.getrefcount(array) for array in arrays] == before
+    assert arrays.second.tolist() == [
+        value + 1 if i == place else 0 for i, value in enumerate(values)
+    ]
 
 
 @given(block=blocks, at=st.integers(0, 16))
