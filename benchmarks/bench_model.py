@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,12 @@ def windows(settings: Settings) -> tuple[torch.Tensor, torch.Tensor]:
     return ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
 
 
-def our_step(settings: Settings) -> Step:
+def our_step(settings: Settings, stack: ExitStack) -> Step:
     """Return a training step of ours, with what the probe chooses for a long run."""
     config = TrainConfig(batch_size=settings.batch_size, precision=settings.precision)  # type: ignore[arg-type]  # from a choice
     options = RunOptions(compile="on", num_threads=settings.num_threads)
     plan = choose_plan(MODEL, config, options)
-    planned_backend(plan).__enter__()  # for the rest of the process
+    stack.enter_context(planned_backend(plan))
     model = TransformerLM(MODEL, generator=torch.Generator().manual_seed(0))
     loss = compile_loss(build_loss(model, plan, precision=config.precision), plan)
     optimizer = build_optimizer(model, config)
@@ -82,7 +83,7 @@ def our_step(settings: Settings) -> Step:
     return step
 
 
-def peer_step(settings: Settings) -> Step:
+def peer_step(settings: Settings, _stack: ExitStack) -> Step:
     """Return a training step of transformers' Llama: compiled with fused AdamW, or as it comes."""
     import transformers
 
@@ -112,10 +113,10 @@ def peer_step(settings: Settings) -> Step:
     return step
 
 
-def gemm_step(settings: Settings) -> Step:
+def gemm_step(settings: Settings, stack: ExitStack) -> Step:
     """Return the matrix products of one step alone: forward, and both of backward."""
     config = TrainConfig(batch_size=settings.batch_size, precision=settings.precision)  # type: ignore[arg-type]  # from a choice
-    planned_backend(choose_plan(MODEL, config, RunOptions())).__enter__()
+    stack.enter_context(planned_backend(choose_plan(MODEL, config, RunOptions())))
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     width, inner = MODEL.d_model, MODEL.d_ff
     layer = [(width, width)] * 4 + [(width, inner), (width, inner), (inner, width)]
@@ -138,7 +139,7 @@ def gemm_step(settings: Settings) -> Step:
     return step
 
 
-SIDES: dict[str, Callable[[Settings], Step]] = {
+SIDES: dict[str, Callable[[Settings, ExitStack], Step]] = {
     "ours": our_step,
     "transformers": peer_step,
     "gemm": gemm_step,
@@ -153,7 +154,7 @@ def resident_bytes(field: str) -> int:
     raise ValueError(f"no field {field} in /proc/self/status; this benchmark needs Linux")
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, stack: ExitStack) -> None:
     """Answer each number on standard input by the times of as many steps, and the peak memory."""
     torch.set_num_threads(settings.num_threads)
     torch.compile(lambda x: x + 1)(torch.zeros(1))  # so that the compiler is part of the idle
@@ -163,7 +164,7 @@ def serve(settings: Settings) -> None:
         transformers.LlamaForCausalLM  # noqa: B018  # imported, so that it is part of the idle
     idle = resident_bytes("VmRSS")
     started = time.perf_counter()
-    step = SIDES[settings.side](settings)
+    step = SIDES[settings.side](settings, stack)
     step()
     first_s = time.perf_counter() - started
     step()
@@ -321,15 +322,15 @@ def main() -> None:
     """Compare the sides, or be one of them."""
     arguments = parse_arguments()
     if arguments.serve:
-        serve(
-            Settings(
-                arguments.serve,
-                arguments.precision,
-                arguments.batch_size,
-                arguments.threads,
-                arguments.peer_settings,
-            )
+        settings = Settings(
+            arguments.serve,
+            arguments.precision,
+            arguments.batch_size,
+            arguments.threads,
+            arguments.peer_settings,
         )
+        with ExitStack() as stack:
+            serve(settings, stack)
         return
     print(json.dumps(compare(arguments)))
 

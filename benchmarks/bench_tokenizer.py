@@ -65,6 +65,7 @@ JOBS = {
         "web150",
         (*_TRAINERS, "rustbpe", "bpeasy"),
         vocab_size=32_000,
+        once=("rustbpe", "bpeasy"),
         time_bars=(("gigabpe", 0.8), ("gigatoken", 0.5)),
     ),
     "train_call": Job(
