@@ -133,6 +133,7 @@ def summarize(log: StageLog, context: RunContext, tracked: TrackedRun) -> dict[s
     if samples := log.references.get("generate"):
         text = (local_folder(store, samples) / SAMPLES_TEXT).read_text(encoding="utf-8")
         summary["samples"] = text
+        summary["sample_statistics"] = record_of(store, samples).statistics
         tracked.log_text(text, SAMPLES_TEXT)
     return summary
 

@@ -108,7 +108,9 @@ def perform_stages(log: StageLog, context: RunContext, config: PipelineConfig) -
         )
         perform("evaluate", "", one(evaluate), context, evaluation, config.evaluate, options)
 
-    samples = samples_identity(config.generate, model=model, tokenizer=tokenizer)
+    samples = samples_identity(
+        config.generate, model=model, tokenizer=tokenizer, train=shards["train"]
+    )
     perform("generate", "", one(generate), context, samples, config.generate, options)
 
 

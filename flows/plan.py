@@ -96,7 +96,10 @@ def pipeline_identities(config: PipelineConfig, store: Store, root: Path) -> dic
     model = add("train_lm", model_identity(config.model, config.train_lm, shards))
     evaluation = evaluation_identity(config.evaluate, model=model, tokenizer=tokenizer, **shards)
     add("evaluate", evaluation)
-    add("generate", samples_identity(config.generate, model=model, tokenizer=tokenizer))
+    add(
+        "generate",
+        samples_identity(config.generate, model=model, tokenizer=tokenizer, train=shards["train"]),
+    )
     return identities
 
 

@@ -1,4 +1,4 @@
-"""Stage `generate`: what the model writes after fixed prompts."""
+"""Stage `generate`: what the model writes after fixed prompts, and how much of it is its own."""
 
 import json
 from dataclasses import asdict
@@ -14,17 +14,20 @@ from lm.config import GenerateConfig, RunOptions
 from tasks.identity import Identity
 from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
 from tasks.tracking import stage_run
+from tasks.train_lm import shard_paths
 
 STAGE = "generate"
-VERSION = 1
+VERSION = 2
 
 SAMPLES = "samples.json"
 SAMPLES_TEXT = "samples.txt"
 
 
-def samples_identity(config: GenerateConfig, *, model: Reference, tokenizer: Reference) -> Identity:
-    """Say what the samples depend on."""
-    inputs = {"model": model, "tokenizer": tokenizer}
+def samples_identity(
+    config: GenerateConfig, *, model: Reference, tokenizer: Reference, train: Reference
+) -> Identity:
+    """Say what the samples depend on; they are compared with the training tokens."""
+    inputs = {"model": model, "tokenizer": tokenizer, "train": train}
     return Identity(stage=STAGE, version=VERSION, config=asdict(config), inputs=inputs)
 
 
@@ -39,7 +42,9 @@ def generate(
         with stage_run(context.tracking, STAGE, params=asdict(config), tags=tags) as run:
             samples = _generate(context, identity, config, options)
             text = "\n\n".join(f"{sample['prompt']}{sample['text']}" for sample in samples)
+            statistics = _describe(context, identity, samples)
             run.log_text(text, SAMPLES_TEXT)
+            run.log_metrics({f"generate/{name}": value for name, value in statistics.items()})
         for name, content in {
             SAMPLES: json.dumps(samples, indent=1, ensure_ascii=False),
             SAMPLES_TEXT: text,
@@ -47,7 +52,6 @@ def generate(
             path = staging.workdir / name
             path.write_text(content + "\n", encoding="utf-8")
             add_part(staging, path, name)
-        statistics = {"num_samples": len(samples)}
         return Built(statistics=statistics, mlflow_run_id=run.run_id or None)
 
     return build_once(context, identity, build)
@@ -79,7 +83,23 @@ def _generate(
                     "prompt": prompt,
                     "seed": config.seed + number,
                     "text": tokenizer.decode(new_ids),
-                    "num_tokens": len(new_ids),
+                    "token_ids": new_ids,
                 }
             )
     return samples
+
+
+def _describe(
+    context: RunContext, identity: Identity, samples: list[dict[str, Any]]
+) -> dict[str, float]:
+    """Count what repeats in the samples, and what stands in the training text."""
+    from lm.data import open_shards
+    from lm.novelty import NGRAM, distinct_share, seen_share
+
+    written = [sample["token_ids"] for sample in samples]
+    shards = open_shards(shard_paths(context, identity.inputs["train"]))
+    return {
+        "num_samples": len(samples),
+        **{f"distinct_{n}": distinct_share(written, n) for n in (1, 2, 3)},
+        f"seen_{NGRAM}grams": seen_share(written, shards),
+    }

@@ -50,6 +50,12 @@ def show_summary(summary: dict[str, Any]) -> None:
     if samples := summary.get("samples"):
         rich.print("\n[bold]A sample of what the model writes[/bold]\n")
         rich.print(f"{escape(samples.strip())}\n")
+        statistics = summary["sample_statistics"]
+        rich.print(
+            f"[dim]different 1-, 2- and 3-grams of tokens: {statistics['distinct_1']:.2f}, "
+            f"{statistics['distinct_2']:.2f}, {statistics['distinct_3']:.2f} of all; 8-grams that "
+            f"stand in the training text: {statistics['seen_8grams']:.2f}[/dim]\n"
+        )
     table = plain_table(f"Store: {summary['store']}", ("stage", "", "artifact"), ("seconds",))
     for stage in summary["stages"]:
         name = f"{stage['stage']} {stage['label']}".strip()
