@@ -36,5 +36,9 @@ def as_table(bars: Iterable[Bar]) -> str:
     for bar in bars:
         sign = "≤" if bar.at_most else "≥"
         met = "yes" if bar.is_met else "**no**"
-        rows.append(f"| {bar.what} | {bar.measured:.3g} | {sign} {bar.bar:.3g} | {met} |")
+        rows.append(f"| {bar.what} | {_short(bar.measured)} | {sign} {_short(bar.bar)} | {met} |")
     return "\n".join(rows)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -292,15 +292,14 @@ def bars_of(result: dict[str, Any]) -> list[Bar]:
     if "share_of_gemm_limit" not in result:
         memory = result["memory_against_transformers"]
         return [Bar(f"{name}: peak memory, ours / transformers", memory, 0.7)]
+    what = f"{name}: tokens/s, ours / transformers' {result['peer_settings']}"
     speed = result["speed_against_transformers"]
     if result["precision"] == "fp32":
         least = 1.4 if "AMD" in processor_vendor() else 1.05
-        return [
-            Bar(f"{name}: tokens/s, ours / transformers' defaults", speed, least, at_most=False)
-        ]
+        return [Bar(what, speed, least, at_most=False)]
     share = result["share_of_gemm_limit"]
     return [
-        Bar(f"{name}: tokens/s, ours / transformers' best", speed, 1.1, at_most=False),
+        Bar(what, speed, 1.1, at_most=False),
         Bar(f"{name}: share of the products alone", share, 0.52, at_most=False),
     ]
 

@@ -4,7 +4,7 @@ Trains a tokenizer on the training text only, then each recipe with each seed, f
 or minutes, and evaluates every token of the validation text. Prints one JSON line a run and, for
 two recipes with several seeds, one for their difference.
 
-    python -m benchmarks.bench_recipes --data ../shared/data --recipes adamw muon \
+    python -m benchmarks.bench_recipes --data ../shared/data --recipes adamw muon-linear \
         --steps 1000 --seeds 0 1 2
     python -m benchmarks.bench_recipes --data ../shared/data --recipes baseline best --minutes 60
 """

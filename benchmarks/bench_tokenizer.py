@@ -39,13 +39,13 @@ class Job:
     threads: int = 1
     vocab_size: int = 0
     calls: int = 0
-    """Calls in one warm process; 0: whole processes are timed."""
+    """Calls in one process whose kernels are loaded; 0: whole processes are timed."""
 
     limits_mb: tuple[tuple[str, float], ...] = ()
     """Contenders too slow for the whole text: they take so much, and are scaled up."""
 
     once: tuple[str, ...] = ()
-    """Contenders so slow that a single call has to do."""
+    """Contenders so slow that a single call or process has to do."""
 
     time_bars: tuple[tuple[str, float], ...] = ()
     """Highest share of a contender's time that ours may take."""
@@ -151,7 +151,7 @@ def run_contender(
     limit = dict(job.limits_mb).get(contender, 0.0)
     command = [python, str(CONTENDERS), job.action, contender]
     command += ["--input", str(texts[job.text]), "--warm-up", str(texts["small"])]
-    calls = 1 if contender in job.once else job.calls
+    calls = min(1, job.calls) if contender in job.once else job.calls
     command += ["--calls", str(calls), "--threads", str(job.threads)]
     command += ["--vocab-size", str(job.vocab_size), "--tokenizer", str(texts["tokenizer"])]
     command += ["--output", str(texts["output"]), "--limit-mb", str(limit)]
@@ -212,7 +212,7 @@ def run_job(name: str, texts: dict[str, Path], options: argparse.Namespace) -> d
         "threads": job.threads,
         "vocab_size": job.vocab_size,
         "repeats": options.repeats,
-        "timed": "warm call" if job.calls else "whole process",
+        "timed": "call" if job.calls else "whole process",
         "contenders": rows,
         "bars": [bar.to_json() for bar in bars_of_job(name, rows)],
         "load_average": round(os.getloadavg()[0], 1),

@@ -13,6 +13,8 @@ NGRAM = 8
 # Odd, with mixed bits: 2**64 over the golden ratio (Knuth, vol. 3, section 6.4).
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
+_BLOCK_TOKENS = 2**20
+
 Ngram = tuple[int, ...]
 
 
@@ -31,15 +33,17 @@ def distinct_share(samples: Sequence[Sequence[int]], n: int) -> float:
     return len(set(ngrams)) / len(ngrams) if ngrams else 0.0
 
 
-def seen_share(samples: Sequence[Sequence[int]], shards: TokenShards, *, n: int = NGRAM) -> float:
-    """Return the share of the samples' n-grams that stand in the shards; 0.0 without any.
+def seen_share(
+    samples: Sequence[Sequence[int]], shards: TokenShards, *, n: int = NGRAM
+) -> float | None:
+    """Return the share of the samples' n-grams that stand in the shards; None without any.
 
-    Reads every token of the shards once, in constant memory: 4 M tokens in a third of a second.
+    Reads every token of the shards once, a million at a time: 4 M tokens in a third of a second.
     """
     ngrams = ngrams_of(samples, n)
     wanted = set(ngrams)
     if not wanted:
-        return 0.0
+        return None
     hashes = np.unique([_hashes(np.array(ngram, dtype=np.uint64), n)[0] for ngram in wanted])
     found: set[Ngram] = set()
     for tokens in _overlapping(shards, n):
@@ -54,7 +58,7 @@ def seen_share(samples: Sequence[Sequence[int]], shards: TokenShards, *, n: int 
 def _overlapping(shards: TokenShards, n: int) -> Iterator[NDArray[np.uint64]]:
     """Yield the tokens in blocks that begin with the last n - 1 tokens of the block before."""
     rest = np.empty(0, dtype=np.uint64)
-    for block in iter_blocks(shards):
+    for block in iter_blocks(shards, block_tokens=_BLOCK_TOKENS):
         tokens = np.concatenate([rest, block.astype(np.uint64)])
         if len(tokens) >= n:
             yield tokens

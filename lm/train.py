@@ -95,8 +95,8 @@ def train(
         on_checkpoint: Gets (step, folder) of each checkpoint, in the thread that writes them.
         on_progress: Gets (steps done, steps in all); with a clock the latter is an estimate.
         on_first_batch: Gets the token ids of the first batch, before the first step.
-        stop_requested: Asked after every step; when it says yes to any process of the run, all of
-            them save this step and leave. The way out of a signal handler.
+        stop_requested: Asked before every step; when it says yes to any process of the run, all of
+            them save the step before and leave. The way out of a signal handler.
 
     Raises:
         ValueError: Shards, device or batch do not fit, or the folder holds another run.
@@ -121,11 +121,10 @@ def train(
             on_metrics=on_metrics,
             on_checkpoint=on_checkpoint,
             on_progress=on_progress,
-            stop_requested=stop_requested,
         ),
     )
     outputs.saved = None if checkpoint is None else run.state
-    _run(run, outputs, on_first_batch)
+    _run(run, outputs, on_first_batch, stop_requested)
     return _result(run)
 
 
@@ -150,14 +149,19 @@ def _build_or_resume(
     return run, checkpoint
 
 
-def _run(run: TrainingRun, outputs: Outputs, on_first_batch: OnFirstBatch | None) -> None:
+def _run(
+    run: TrainingRun,
+    outputs: Outputs,
+    on_first_batch: OnFirstBatch | None,
+    stop_requested: StopRequested | None,
+) -> None:
     explain = explain_out_of_memory(run.model_config, run.train_config, run.plan)
     try:
         with planned_backend(run.plan), deterministic_kernels(run.device), explain:
             run.peak_flops = measure_peak_flops(run.device, run.train_config.precision)
             if on_first_batch is not None and run.processes.is_first:
                 on_first_batch(run.loader.load(run.state.step).tolist())
-            run_to_the_end(run, outputs)
+            run_to_the_end(run, outputs, stop_requested=stop_requested)
     finally:
         run.loader.close()
 

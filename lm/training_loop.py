@@ -28,7 +28,7 @@ StopRequested = Callable[[], bool]
 
 
 class TrainingStoppedError(Exception):
-    """The caller asked to stop between two steps; the run is saved and can be gone on with."""
+    """The caller asked to stop; the run is saved and can be gone on with, or a note says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,6 @@ class Callbacks:
     on_metrics: OnMetrics | None = None
     on_checkpoint: OnCheckpoint | None = None
     on_progress: OnProgress | None = None
-    stop_requested: StopRequested | None = None
 
 
 @dataclass(kw_only=True)
@@ -84,10 +83,12 @@ def open_outputs(
     return outputs
 
 
-def run_to_the_end(run: TrainingRun, outputs: Outputs) -> None:
+def run_to_the_end(
+    run: TrainingRun, outputs: Outputs, *, stop_requested: StopRequested | None = None
+) -> None:
     """Train until the run is over and publish its weights; save on any exception."""
     try:
-        _loop(run, outputs)
+        _loop(run, outputs, stop_requested)
         _save(run, outputs)
         if run.processes.is_first:
             weights = plain_state_dict(run.published_model.state_dict())
@@ -101,8 +102,12 @@ def run_to_the_end(run: TrainingRun, outputs: Outputs) -> None:
                 resource.close()
 
 
-def _loop(run: TrainingRun, outputs: Outputs) -> None:
+def _loop(run: TrainingRun, outputs: Outputs, stop_requested: StopRequested | None) -> None:
     while True:
+        if run.state.skipped_in_a_row >= run.train_config.max_spikes and not run.state.diverged:
+            if outputs.writer is not None:
+                outputs.writer.wait()
+            roll_back(run, outputs.checkpoints)
         is_over = _is_over(run)
         _report(run, outputs)
         if _validation_is_due(run, is_over):
@@ -111,17 +116,14 @@ def _loop(run: TrainingRun, outputs: Outputs) -> None:
             _save(run, outputs)
         if is_over:
             return
+        _stop_if_requested(run, stop_requested)
         take_step(run)
-        _stop_if_requested(run, outputs.callbacks.stop_requested)
-        if run.state.skipped_in_a_row >= run.train_config.max_spikes:
-            if outputs.writer is not None:
-                outputs.writer.wait()
-            roll_back(run, outputs.checkpoints)
 
 
 def _stop_if_requested(run: TrainingRun, stop_requested: StopRequested | None) -> None:
     """Leave together: a process that left alone would break the next sum of the others."""
-    if stop_requested is not None and any_process(stop_requested(), run.processes, run.device):
+    wanted = stop_requested is not None and stop_requested()
+    if any_process(wanted, run.processes, run.device):
         raise TrainingStoppedError(f"stopped on request after step {run.state.step}")
 
 

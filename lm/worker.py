@@ -1,8 +1,9 @@
 """Training as a process of its own: `python -m lm.worker run.json`, alone or under torchrun.
 
 This process belongs to the run, so it does what a library must not: it reads torchrun's
-environment and handles SIGTERM. Between two steps `train` asks whether it came, then all
-processes save and leave at the same step.
+environment and handles SIGTERM. Before each step `train` asks whether it came, then all
+processes save and leave at the same step. After the last step the signal changes nothing: what is
+left is to write the weights.
 """
 
 import os
@@ -42,7 +43,8 @@ def main(arguments: list[str]) -> int:
         )
         if is_first:
             write_result(path, result)
-    except TrainingStoppedError:
+    except TrainingStoppedError as error:
+        sys.stderr.write("\n".join([str(error), *getattr(error, "__notes__", ())]) + "\n")
         return 128 + signal.SIGTERM
     finally:
         if dist.is_initialized():

@@ -44,7 +44,8 @@ def generate(
             text = "\n\n".join(f"{sample['prompt']}{sample['text']}" for sample in samples)
             statistics = _describe(context, identity, samples)
             run.log_text(text, SAMPLES_TEXT)
-            run.log_metrics({f"generate/{name}": value for name, value in statistics.items()})
+            numbers = {k: v for k, v in statistics.items() if v is not None}
+            run.log_metrics({f"generate/{name}": value for name, value in numbers.items()})
         for name, content in {
             SAMPLES: json.dumps(samples, indent=1, ensure_ascii=False),
             SAMPLES_TEXT: text,
@@ -91,8 +92,11 @@ def _generate(
 
 def _describe(
     context: RunContext, identity: Identity, samples: list[dict[str, Any]]
-) -> dict[str, float]:
-    """Count what repeats in the samples, and what stands in the training text."""
+) -> dict[str, float | None]:
+    """Count what repeats in the samples, and what stands in the training text.
+
+    For that the training shards are brought to this machine.
+    """
     from lm.data import open_shards
     from lm.novelty import NGRAM, distinct_share, seen_share
 
@@ -101,5 +105,6 @@ def _describe(
     return {
         "num_samples": len(samples),
         **{f"distinct_{n}": distinct_share(written, n) for n in (1, 2, 3)},
-        f"seen_{NGRAM}grams": seen_share(written, shards),
+        "seen_ngram": NGRAM,
+        "seen_share": seen_share(written, shards),
     }

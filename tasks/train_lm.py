@@ -24,6 +24,7 @@ from artifacts.store import record_of
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from tasks.identity import Identity
 from tasks.progress import progress
+from tasks.retry import is_transient
 from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
 from tasks.tracking import forward_metrics, stage_run
 from tasks.training_process import train_in_processes
@@ -163,14 +164,17 @@ def _show_batch(batch: list[list[int]], decode: Decode) -> None:
 def _mirror(staging: Staging, step: int, checkpoint: Path) -> None:
     """Send a checkpoint, with the metrics up to it, to the store; called off the training thread.
 
-    A store that is away costs the mirror, not the training.
+    A store that is away costs the mirror, not the training; so does a checkpoint that was
+    rotated away meanwhile.
     """
     try:
         files = [path for path in checkpoint.iterdir() if path.is_file()]
         files += [path for name in METRICS if (path := staging.workdir / name).exists()]
         by_name = {path.relative_to(staging.workdir).as_posix(): path for path in files}
         mirror_files(staging, f"{step:08d}", by_name)
-    except OSError as error:
+    except Exception as error:
+        if not (isinstance(error, OSError) or is_transient(error)):
+            raise
         logger.warning("checkpoint %d is not mirrored to the store: %s", step, error)
 
 

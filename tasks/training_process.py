@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -34,15 +35,18 @@ def train_in_processes(run: RunFile, *, on_checkpoint: Callable[[int, Path], Non
 
     path = run.output_dir / "run.json"
     write_run_file(path, run)
-    seen = -1
-    process = subprocess.Popen(torchrun_command(path, run.options.num_processes))
+    seen = _newest(run)
+    # torchrun's agent ends what is left of its processes after this time, by default 30 s.
+    environment = os.environ | {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(int(SAVE_TIMEOUT_S - 10))}
+    command = torchrun_command(path, run.options.num_processes)
+    process = subprocess.Popen(command, env=environment)
     try:
         while process.poll() is None:
-            seen = _report_newest(run, seen, on_checkpoint)
+            seen = _report_newer(run, seen, on_checkpoint)
             time.sleep(POLL_INTERVAL_S)
     finally:
         _end(process)
-        _report_newest(run, seen, on_checkpoint)
+        _report_newer(run, seen, on_checkpoint)
     if code := process.returncode:
         raise RuntimeError(
             f"training in {run.options.num_processes} processes ended with exit code {code}; "
@@ -51,13 +55,21 @@ def train_in_processes(run: RunFile, *, on_checkpoint: Callable[[int, Path], Non
     return read_result(path)
 
 
-def _report_newest(run: RunFile, seen: int, on_checkpoint: Callable[[int, Path], None]) -> int:
+def _report_newer(run: RunFile, seen: int, on_checkpoint: Callable[[int, Path], None]) -> int:
+    from lm.checkpoint_folder import checkpoint_path
+
+    step = _newest(run)
+    if step > seen:
+        on_checkpoint(step, checkpoint_path(run.output_dir / "checkpoints", step))
+    return step
+
+
+def _newest(run: RunFile) -> int:
+    """Return the step of the newest checkpoint, -1 where there is none."""
     from lm.checkpoint_folder import list_checkpoints
 
     checkpoints = list_checkpoints(run.output_dir / "checkpoints")
-    if checkpoints and checkpoints[-1][0] > seen:
-        on_checkpoint(*checkpoints[-1])
-    return checkpoints[-1][0] if checkpoints else seen
+    return checkpoints[-1][0] if checkpoints else -1
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -39,8 +39,11 @@ def characters_to_bytes(text: str) -> bytes:
         ) from error
 
 
-def all_characters_to_bytes(texts: Sequence[str]) -> list[bytes]:
-    """Read many texts at once, in half the time; the same error, which then names none of them."""
-    data = characters_to_bytes("".join(texts))
+def all_characters_to_bytes(texts: Sequence[str]) -> list[bytes] | None:
+    """Read many texts at once, in half the time; None where `characters_to_bytes` refuses one."""
+    try:
+        data = bytes(map(_BYTE_OF.__getitem__, "".join(texts)))
+    except KeyError:
+        return None
     ends = accumulate(map(len, texts), initial=0)  # a character is a byte
     return [data[start:stop] for start, stop in pairwise(ends)]

@@ -1,8 +1,9 @@
 """Own encoding a byte range of a text to a shard of token ids and its document offsets."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,7 +39,10 @@ _Encoded = tuple[NDArray[np.unsignedinteger], NDArray[np.int64], int]
 """Token ids, places after each document separator, bytes of the text."""
 
 _Encode = Callable[[bytearray, NDArray[np.uint8], int], _Encoded]
-"""Encodes a window of `iter_windows`."""
+"""Encodes a window: a buffer, the same memory as an array, and how much of it is text."""
+
+_Outputs = SimpleQueue[NDArray[np.unsignedinteger]]
+"""Arrays whose ids have been written to the disk, to be used again."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +134,8 @@ def encode_file(
                 f"bytes {start} to {end} do not lie in {path}, which has {source.size_bytes} bytes"
             )
         job = _make_job(tokenizer, document_separator, (end - start) // num_threads)
-        windows = _encode_spans(tokenizer, source, start, end, job, num_threads)
-        num_tokens, ends = _write_shard(shard, windows, job, end - start, on_progress)
+        with closing(_encode_spans(tokenizer, source, start, end, job, num_threads)) as windows:
+            num_tokens, ends = _write_shard(shard, windows, job, end - start, on_progress)
         begins = _begins_document(source, start, job.separator)
     # After a separator a document starts, unless the range ends there.
     starts = np.concatenate([np.zeros(int(begins), np.int64), *ends])
@@ -185,29 +189,30 @@ def _encode_spans(
     stop: int,
     job: _Job,
     num_threads: int,
-) -> Iterator[_Encoded]:
-    """Yield the ids of one window of the range after the other.
+) -> Generator[_Encoded, None, None]:
+    """Yield what one window of the range after the other gives, in order.
 
     The arrays are used again once the next item is asked for.
     """
-    outputs: SimpleQueue[NDArray[np.unsignedinteger]] = SimpleQueue()
-    make = _fast_encoders if job.rule.at_whitespace else _regex_encoders
+    outputs: _Outputs = SimpleQueue()
+    make = _make_fast_encoders if job.rule.at_whitespace else _make_regex_encoders
     encoders = make(tokenizer, job, num_threads, outputs)
     if num_threads == 1:
         windows = iter_windows(source, start, stop, job.rule)
-        encoded: Iterator[_Encoded] = (encoders[0](*window) for window in windows)
+        encoded: Generator[_Encoded, None, None] = (encoders[0](*window) for window in windows)
     else:
         spans = cut_range(source, start, stop, WINDOW_BYTES, job.rule)
         encoded = _encode_on_threads(encoders, source, spans)
-    for item in encoded:
-        yield item
-        if item[0].base is not None:
-            outputs.put(item[0].base)
+    with closing(encoded):
+        for item in encoded:
+            yield item
+            if item[0].base is not None:  # it is a part of an array of `_make_fast_encoder`
+                outputs.put(item[0].base)
 
 
 def _encode_on_threads(
     encoders: Sequence[_Encode], source: ByteSource, spans: Sequence[tuple[int, int]]
-) -> Iterator[_Encoded]:
+) -> Generator[_Encoded, None, None]:
     """Encode each span in the next free thread; yield the results in the order of the spans."""
     # Each with the buffer that it reads into: new memory for every span costs page faults.
     workers: SimpleQueue[tuple[_Encode, bytearray]] = SimpleQueue()
@@ -227,7 +232,8 @@ def _encode_on_threads(
         finally:
             workers.put((encode, buffer))
 
-    with ThreadPoolExecutor(len(encoders)) as pool:
+    pool = ThreadPoolExecutor(len(encoders))
+    try:
         # As many spans ahead of the writer as keep all threads busy, and no more, for memory.
         num_ahead = 2 * len(encoders)
         ahead = deque(pool.submit(encode_span, span) for span in spans[:num_ahead])
@@ -236,18 +242,14 @@ def _encode_on_threads(
             ahead.append(pool.submit(encode_span, span))
         for future in ahead:
             yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # before the text is closed
 
 
-def _fast_encoders(
-    tokenizer: BytePairEncoding,
-    job: _Job,
-    number: int,
-    outputs: SimpleQueue[NDArray[np.unsignedinteger]],
+def _make_fast_encoders(
+    tokenizer: BytePairEncoding, job: _Job, number: int, outputs: _Outputs
 ) -> list[_Encode]:
-    """Return functions that encode a window with the kernels of GPT-2's pattern.
-
-    Their ids lie in arrays from `outputs`, which come back to it when they have been written.
-    """
+    """Return functions that encode a window with the kernels of GPT-2's pattern."""
     first = FastEncoder(
         tokenizer.vocab,
         tokenizer.merges,
@@ -255,17 +257,15 @@ def _fast_encoders(
         expected_bytes=job.bytes_per_thread,
     )
     encoders = [first, *(first.twin() for _ in range(number - 1))]
-    return [_fast_encode(encoder, job, outputs) for encoder in encoders]
+    return [_make_fast_encoder(encoder, job, outputs) for encoder in encoders]
 
 
-def _fast_encode(
-    encoder: FastEncoder, job: _Job, outputs: SimpleQueue[NDArray[np.unsignedinteger]]
-) -> _Encode:
+def _make_fast_encoder(encoder: FastEncoder, job: _Job, outputs: _Outputs) -> _Encode:
     def encode(_buffer: bytearray, data: NDArray[np.uint8], length: int) -> _Encoded:
         try:
             out = outputs.get_nowait()
         except Empty:
-            out = encoder.empty_output(0)
+            out = encoder.empty_output(len(data))
         if len(out) < length + WORD_BYTES:
             out = encoder.empty_output(len(data))
         num_ids, ends = encoder.encode_window(data, length, out, job.separator)
@@ -274,14 +274,14 @@ def _fast_encode(
     return encode
 
 
-def _regex_encoders(
-    tokenizer: BytePairEncoding, job: _Job, number: int, _outputs: object
+def _make_regex_encoders(
+    tokenizer: BytePairEncoding, job: _Job, number: int, _outputs: _Outputs
 ) -> list[_Encode]:
     """Return functions that encode a window by the `regex` module, for any pattern."""
-    return [_regex_encode(tokenizer, job) for _ in range(number)]
+    return [_make_regex_encoder(tokenizer, job) for _ in range(number)]
 
 
-def _regex_encode(tokenizer: BytePairEncoding, job: _Job) -> _Encode:
+def _make_regex_encoder(tokenizer: BytePairEncoding, job: _Job) -> _Encode:
     ids_of = {token: token_id for token_id, token in tokenizer.vocab.items()}
     ranks = {pair: rank for rank, pair in enumerate(tokenizer.merges)}
 

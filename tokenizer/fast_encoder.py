@@ -32,7 +32,7 @@ from tokenizer.kernels.ranked_merges import (
 from tokenizer.windows import PADDING_BYTES
 
 _MIN_SLOTS, _MAX_SLOTS = 2**14, 2**20
-"""At most 32 MB a thread, and 14 MB beside it: 524,288 pretokens before it is emptied."""
+"""At most 32 MB a thread, and 7 MB beside it: 524,288 pretokens before it is emptied."""
 
 _BYTES_PER_SLOT = 128
 """Of web text; 150 MB have 450,000 different pretokens, half as many as slots."""
@@ -168,8 +168,9 @@ def _merge_tables(ids: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]
 
 def empty_table(num_slots: int) -> EncodeTable:
     """Return an empty table with so many slots, a power of two."""
-    # Of web text's pretokens one in 20 is long, and one in 10 short ones has ids in the pool; half
-    # the slots are used at most.
+    # Of web text's pretokens one in 20 is long. Half the slots are used at most, so the pool has
+    # an id for each short one: with GPT-2's vocabulary one in 10 has ids there; with 1,000 merges
+    # most have, and the table is emptied somewhat earlier.
     num_long = num_slots // 16
     return EncodeTable(
         sizes=np.zeros(5, np.int64),

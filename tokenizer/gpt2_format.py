@@ -62,10 +62,10 @@ def read_vocab(path: Path, special_tokens: Sequence[str] = ()) -> dict[int, byte
 
 
 def _read_tokens(texts: list[str], special_tokens: Sequence[str], path: Path) -> list[bytes]:
-    try:
-        return all_characters_to_bytes(texts)
-    except ValueError:  # a special token as it is, or an error that names the token
-        return [_read_token(text, special_tokens, path) for text in texts]
+    tokens = all_characters_to_bytes(texts)
+    if tokens is None:  # a special token as it is, or an error that names the token
+        tokens = [_read_token(text, special_tokens, path) for text in texts]
+    return tokens
 
 
 def _read_token(text: str, special_tokens: Sequence[str], path: Path) -> bytes:
@@ -83,32 +83,29 @@ def read_merges(path: Path) -> list[tuple[bytes, bytes]]:
     Raises:
         ValueError: a line is not two tokens with one space between, naming the line.
     """
-    text = path.read_text(encoding="utf-8").replace("\r\n", "\n").removesuffix("\n")
+    text = path.read_text(encoding="utf-8").removesuffix("\n")
     if not text:
         return []
     lines = text.split("\n")
     # No merge looks like this: the first one joins two single characters.
     first = 1 if lines[0].startswith("#version") else 0
-    try:
-        texts = [token for line in lines[first:] for token in line.split(" ", 1)]
-        tokens = all_characters_to_bytes(texts)
-        merges = list(zip(tokens[::2], tokens[1::2], strict=True))
-    except ValueError:
-        merges = []
-    if len(merges) < len(lines) - first or b"" in tokens:
-        _raise_for_line(lines, first, path)
-    return merges
+    texts = [token for line in lines[first:] for token in line.split(" ", 1)]
+    tokens = all_characters_to_bytes(texts)
+    if tokens is None or len(tokens) != 2 * (len(lines) - first) or b"" in tokens:
+        raise _wrong_line(lines, first, path)
+    return list(zip(tokens[::2], tokens[1::2], strict=True))
 
 
-def _raise_for_line(lines: list[str], first: int, path: Path) -> None:
-    """Raise the error of the first line, from index `first` on, that is no merge."""
+def _wrong_line(lines: list[str], first: int, path: Path) -> ValueError:
+    """Return the error of the first line, from index `first` on, that is no merge."""
     for number, line in enumerate(lines[first:], start=first + 1):
         left, _, right = line.partition(" ")
         if not left or not right:
-            raise ValueError(
+            return ValueError(
                 f"{path}, line {number}: {line!r} must be two tokens with a space between"
             )
         try:
             characters_to_bytes(left), characters_to_bytes(right)
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
+            return ValueError(f"{path}, line {number}: {error}")
+    raise AssertionError(f"every line of {path} is a merge")

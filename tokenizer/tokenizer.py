@@ -78,9 +78,9 @@ class Tokenizer:
         """
         check_special_tokens(special_tokens or ())
         check_vocab(vocab, merges)
-        self._take(vocab, merges, special_tokens or (), pattern)
+        self._set_up(vocab, merges, special_tokens or (), pattern)
 
-    def _take(
+    def _set_up(
         self,
         vocab: Mapping[int, bytes],
         merges: Sequence[tuple[bytes, bytes]],
@@ -129,7 +129,7 @@ class Tokenizer:
         """Read a folder that `tokenizer.vocabulary.save_vocabulary` wrote."""
         loaded = load_vocabulary(Path(folder))
         tokenizer = cls.__new__(cls)  # the files were checked against each other
-        tokenizer._take(loaded.vocab, loaded.merges, loaded.special_tokens, loaded.pattern)
+        tokenizer._set_up(loaded.vocab, loaded.merges, loaded.special_tokens, loaded.pattern)
         return tokenizer
 
     @property

@@ -50,12 +50,7 @@ def show_summary(summary: dict[str, Any]) -> None:
     if samples := summary.get("samples"):
         rich.print("\n[bold]A sample of what the model writes[/bold]\n")
         rich.print(f"{escape(samples.strip())}\n")
-        statistics = summary["sample_statistics"]
-        rich.print(
-            f"[dim]different 1-, 2- and 3-grams of tokens: {statistics['distinct_1']:.2f}, "
-            f"{statistics['distinct_2']:.2f}, {statistics['distinct_3']:.2f} of all; 8-grams that "
-            f"stand in the training text: {statistics['seen_8grams']:.2f}[/dim]\n"
-        )
+        rich.print(f"[dim]{describe_samples(summary['sample_statistics'])}[/dim]\n")
     table = plain_table(f"Store: {summary['store']}", ("stage", "", "artifact"), ("seconds",))
     for stage in summary["stages"]:
         name = f"{stage['stage']} {stage['label']}".strip()
@@ -73,6 +68,15 @@ def show_summary(summary: dict[str, Any]) -> None:
             f"{evaluation['bigram_entropy']:.4f} nats of the training tokens"
         )
     rich.print("[dim]owt ui[/dim] shows the runs; [dim]owt artifacts ls[/dim] the artifacts")
+
+
+def describe_samples(statistics: dict[str, Any]) -> str:
+    """Say in a line how varied the samples are, and how much of them is the training text's."""
+    shares = ", ".join(f"{statistics[f'distinct_{n}']:.0%}" for n in (1, 2, 3))
+    line = f"different among the 1-, 2- and 3-grams of tokens: {shares}"
+    if (seen := statistics["seen_share"]) is not None:
+        line += f"; {statistics['seen_ngram']}-grams that stand in the training text: {seen:.0%}"
+    return line
 
 
 def _place(stage: dict[str, Any]) -> str:

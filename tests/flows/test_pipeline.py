@@ -49,7 +49,7 @@ def test_the_summary_says_how_much_of_the_samples_is_new(first: dict[str, Any]) 
     """Shares of different n-grams, which grow with n, and of those in the training text."""
     shares = first["sample_statistics"]
     assert 0 < shares["distinct_1"] <= shares["distinct_2"] <= shares["distinct_3"] <= 1
-    assert 0 <= shares["seen_8grams"] <= 1
+    assert 0 <= shares["seen_share"] <= 1
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import lm.data
+import lm.novelty
 from lm.data import open_shards
 from lm.novelty import distinct_share, ngrams_of, seen_share
 
@@ -33,7 +33,7 @@ def test_seen_share_equals_a_look_up_in_a_set(
     shards = open_shards([folder / "0.npy", folder / "1.npy"])
     there = set(ngrams_of([text], 4))
     wanted = ngrams_of(samples, 4)
-    expected = sum(ngram in there for ngram in wanted) / len(wanted) if wanted else 0.0
+    expected = sum(ngram in there for ngram in wanted) / len(wanted) if wanted else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lm.data.iter_blocks, "__kwdefaults__", {"block_tokens": 5})
+        patch.setattr(lm.novelty, "_BLOCK_TOKENS", 5)
         assert seen_share(samples, shards, n=4) == pytest.approx(expected)

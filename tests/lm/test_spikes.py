@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lm.checkpoint import check_finite
-from lm.checkpoint_folder import list_checkpoints
+from lm.checkpoint_folder import list_checkpoints, newest_intact
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.distributed import Processes
 from lm.durable import read_checkpoint
@@ -23,8 +23,8 @@ from lm.probe import choose_plan
 from lm.spikes import WINDOW, is_spike, remember
 from lm.train import train
 from lm.train_state import TrainState, state_from_json
-from lm.training_loop import open_outputs, run_to_the_end
-from lm.training_run import build_run, open_splits
+from lm.training_loop import TrainingStoppedError, open_outputs, run_to_the_end
+from lm.training_run import build_run, open_splits, restore
 
 CALM = tuple(2.0 + 0.1 * (-1) ** n for n in range(WINDOW))  # mean 2, deviation 0.1
 TINY = ModelConfig(vocab_size=64, context_length=16, d_model=32, num_layers=1, num_heads=2, d_ff=64)
@@ -66,8 +66,8 @@ def test_only_the_last_values_are_remembered() -> None:
 class SpoiledLoss:
     """A loss whose gradient is not finite in some steps of one forward pass each."""
 
-    def __init__(self, loss: LossFunction, steps: range) -> None:
-        self.loss, self.steps, self.step = loss, steps, 0
+    def __init__(self, loss: LossFunction, steps: range, first_step: int) -> None:
+        self.loss, self.steps, self.step = loss, steps, first_step
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Loss:
         """Compute the loss, spoiled if this is one of the steps."""
@@ -77,8 +77,10 @@ class SpoiledLoss:
         return Loss(result.total * factor, result.cross_entropy)
 
 
-def run_spoiled(folder: Path, config: TrainConfig, spoiled: range) -> list[dict[str, Any]]:
-    """Train on random tokens, with some steps spoiled; return the metrics."""
+def run_spoiled(
+    folder: Path, config: TrainConfig, spoiled: range, *, stop_before: int = -1
+) -> list[dict[str, Any]]:
+    """Train, or go on, on random tokens, with some steps spoiled; return the metrics."""
     tokens = np.random.default_rng(0).integers(0, 64, 4000).astype(np.uint16)
     np.save(folder / "tokens.npy", tokens)
     options = RunOptions(device="cpu", compile="off", num_threads=1)
@@ -90,11 +92,17 @@ def run_spoiled(folder: Path, config: TrainConfig, spoiled: range) -> list[dict[
         processes=Processes(),
     )
     run.anchor_interval = 8
-    run.loss = SpoiledLoss(run.loss, spoiled)
+    checkpoint = newest_intact(folder / "run" / "checkpoints")
+    if checkpoint is not None:
+        restore(run, checkpoint)
+    run.loss = SpoiledLoss(run.loss, spoiled, run.state.step)
     run.peak_flops = 1.0
-    outputs = open_outputs(folder / "run", options, run.processes)
-    run_to_the_end(run, outputs)
-    run.loader.close()
+    metrics_text = None if checkpoint is None else checkpoint.facts["metrics"]
+    outputs = open_outputs(folder / "run", options, run.processes, metrics_text=metrics_text)
+    try:
+        run_to_the_end(run, outputs, stop_requested=lambda: run.state.step == stop_before)
+    finally:
+        run.loader.close()
     text = (folder / "run" / "metrics.jsonl").read_text()
     return [json.loads(line) for line in text.splitlines()]
 
@@ -126,6 +134,20 @@ def test_spikes_in_a_row_lead_back_to_the_anchor(tmp_path: Path) -> None:
     anchor = read_checkpoint(tmp_path / "run" / "checkpoints" / "step-00000008").tensors
     weights = load_file(tmp_path / "run" / "model.safetensors")
     assert all(torch.equal(weights[name], anchor[f"model.{name}"]) for name in weights)
+
+
+@pytest.mark.parametrize("stop_before", [12, 13, 14])
+def test_a_run_stopped_around_the_way_back_ends_alike(tmp_path: Path, stop_before: int) -> None:
+    """Before the last of three bad steps, after it, and one later: the same bytes."""
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    run_spoiled(tmp_path / "whole", BRIEF, range(10, 13))
+    with pytest.raises(TrainingStoppedError, match=f"after step {stop_before}"):
+        run_spoiled(tmp_path / "parts", BRIEF, range(10, 13), stop_before=stop_before)
+    run_spoiled(tmp_path / "parts", BRIEF, range(10, 13))
+    for file in ("metrics.jsonl", "model.safetensors"):
+        whole, parts = (tmp_path / name / "run" / file for name in ("whole", "parts"))
+        assert whole.read_bytes() == parts.read_bytes()
 
 
 def test_spikes_after_the_way_back_end_the_run_as_diverged(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """Own the few machine operations that Numba has no function for, as LLVM instructions.
 
-LLVM lowers the 64-byte vectors to AVX-512, AVX2 or NEON, whichever the processor has. Numba's
-on-disk cache keys a kernel by its own file only: after a change here, remove the caches
-(`__pycache__/*.nb?`), or kernels keep the old instructions.
+LLVM lowers the 64-byte vectors to AVX-512, AVX2 or NEON, whichever the processor has.
 """
 
 from typing import Any
@@ -28,6 +26,11 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 def _require_integer(index: Any) -> None:
     if not isinstance(index, types.Integer):
         raise errors.TypingError(f"the argument must be an integer, not {index}")
+
+
+def _require_items(array: Any) -> None:
+    if not (isinstance(array, types.Array) and array.ndim == 1 and array.is_c_contig):
+        raise errors.TypingError(f"the argument must be a contiguous 1-D array, not {array}")
 
 
 def _load_unaligned(builder: Any, address: Any, kind: Any) -> Any:
@@ -70,9 +73,11 @@ def _borrowed(_typingctx: Any, arrays: Any) -> Any:
     Numba counts by atomic operations whenever a tuple is handed on or an array taken out of it: two
     fifths of the time of many small merges. The caller's references keep the arrays alive.
     """
-    if not isinstance(arrays, types.BaseNamedTuple):
-        raise errors.TypingError(f"the argument must be a named tuple of arrays, not {arrays}")
     kinds: Any = arrays
+    if not isinstance(arrays, types.BaseNamedTuple) or not all(
+        isinstance(kind, types.Array) for kind in kinds
+    ):
+        raise errors.TypingError(f"the argument must be a named tuple of arrays, not {arrays}")
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         items = []
@@ -87,11 +92,12 @@ def _borrowed(_typingctx: Any, arrays: Any) -> Any:
 
 
 def _load_item(_typingctx: Any, array: Any, index: Any) -> Any:
-    """Return `array[index]` of a 1-D array; the index must not be negative.
+    """Return `array[index]` of a contiguous 1-D array; the index must not be negative.
 
     Numba lets a negative index count from the end, at the price of a comparison and a selection
-    for every access; without them counting took two thirds of the time.
+    for every access; without them counting stories took 5.1 for 6.7 ns a pretoken.
     """
+    _require_items(array)
     _require_integer(index)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -101,7 +107,8 @@ def _load_item(_typingctx: Any, array: Any, index: Any) -> Any:
 
 
 def _store_item(_typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write `array[index]` of a 1-D array; the index must not be negative."""
+    """Write `array[index]` of a contiguous 1-D array; the index must not be negative."""
+    _require_items(array)
     _require_integer(index)
     _require_integer(value)
 

@@ -44,18 +44,22 @@ def _prepare_numba() -> None:
     again and again, through the many objects that are made and stay.
     """
     linalg: Any = import_module("numba.np.linalg")
-    ensure_blas = linalg.ensure_blas
+    # A Numba without this function has nothing to be put off.
+    ensure_blas = getattr(linalg, "ensure_blas", None)
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        if find_spec("scipy") is not None:
+        if ensure_blas is not None and find_spec("scipy") is not None:
             linalg.ensure_blas = lambda: None
-        import_module("numba.np.arraymath")
+        arraymath: Any = import_module("numba.np.arraymath")
         cpu_target.target_context.refresh()
     finally:
-        linalg.ensure_blas = ensure_blas
+        if ensure_blas is not None:
+            linalg.ensure_blas = ensure_blas
         if was_enabled:
             gc.enable()
+    if ensure_blas is not None:
+        arraymath.ensure_blas = ensure_blas
 
 
 _prepare_numba()

@@ -104,13 +104,9 @@ def _sift_down(state: MergeState, node: int) -> None:
         if child >= end:
             return
         other = child + HEAP_WIDTH
-        if other < end:
-            # The words decide nearly always; only else is the state handed on, which is slow.
-            order = _compare_words(heap, other, child)
-            if order > 0 or (order == 0 and _compare_bytes(state, other, child) > 0):
-                child = other
-        order = _compare_words(heap, child, place)
-        if order < 0 or (order == 0 and _compare_bytes(state, child, place) <= 0):
+        if other < end and _is_greater(state, other, child):
+            child = other
+        if not _is_greater(state, child, place):
             return
         _swap(heap, child, place)
         place = child
