@@ -95,8 +95,7 @@ def train(
         on_checkpoint: Gets (step, folder) of each checkpoint, in the thread that writes them.
         on_progress: Gets (steps done, steps in all); with a clock the latter is an estimate.
         on_first_batch: Gets the token ids of the first batch, before the first step.
-        stop_requested: Asked before every step; when it says yes to any process of the run, all of
-            them save the step before and leave. The way out of a signal handler.
+        stop_requested: Asked before every step; yes to one process makes all save and leave.
 
     Raises:
         ValueError: Shards, device or batch do not fit, or the folder holds another run.
@@ -118,9 +117,7 @@ def train(
         processes,
         metrics_text=None if checkpoint is None else checkpoint.facts["metrics"],
         callbacks=Callbacks(
-            on_metrics=on_metrics,
-            on_checkpoint=on_checkpoint,
-            on_progress=on_progress,
+            on_metrics=on_metrics, on_checkpoint=on_checkpoint, on_progress=on_progress
         ),
     )
     outputs.saved = None if checkpoint is None else run.state

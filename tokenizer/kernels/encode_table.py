@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tokenizer.kernels.boundaries import SPECIAL_FLAG, SpecialArrays
 from tokenizer.kernels.intrinsics import borrowed, load_item, prefetch, store_item, store_word
-from tokenizer.kernels.jit import kernel
+from tokenizer.kernels.jit import inlined, kernel
 from tokenizer.kernels.listed_merges import merge_by_lists
 from tokenizer.kernels.pretoken_keys import (
     MAX_KEY_BYTES,
@@ -114,6 +114,22 @@ def _enter_short(
     sizes[NUM_SHORT] += 1
 
 
+@inlined
+def _merge_short(
+    merges: Merges,
+    data: NDArray[np.uint8],
+    at: int,
+    length: int,
+    ids: NDArray[np.int32],
+    ranks: NDArray[np.int32],
+) -> int:
+    """Write the token ids of a pretoken of at most `SCAN_BYTES` to `ids`; return their number."""
+    return merge_by_scanning(
+        *(merges.byte_ids, merges.byte_ranks, merges.slots, merges.filter_bits),
+        *(merges.merged_ids, data, at, length, ids, ranks),
+    )
+
+
 @kernel
 def _merge_long(
     table: EncodeTable,
@@ -127,18 +143,7 @@ def _merge_long(
     """Merge a pretoken of any length into the output; return the ids written."""
     if length <= SCAN_BYTES:
         ids = table.scratch_ids
-        size = merge_by_scanning(
-            merges.byte_ids,
-            merges.byte_ranks,
-            merges.slots,
-            merges.filter_bits,
-            merges.merged_ids,
-            data,
-            at,
-            length,
-            ids,
-            table.scratch_ranks,
-        )
+        size = _merge_short(merges, data, at, length, ids, table.scratch_ranks)
     else:
         ids = np.empty(length, np.int32)
         size = merge_by_lists(merges, data, at, length, ids)
@@ -261,8 +266,6 @@ def encode_window(
     """
     table, merges, specials = borrowed(table), borrowed(merges), borrowed(specials)
     short, pool, sizes, ids = table.short, table.pool, table.sizes, table.scratch_ids
-    ranks, byte_ids, byte_ranks = table.scratch_ranks, merges.byte_ids, merges.byte_ranks
-    merge_slots, filter_bits, merged_ids = merges.slots, merges.filter_bits, merges.merged_ids
     max_short, max_pool = len(short) // (2 * SLOT_WORDS), len(pool) - MAX_CACHED_BYTES
     lows, highs = np.empty(_BATCH, np.uint64), np.empty(_BATCH, np.uint64)
     slots = np.empty(_BATCH, np.int64)
@@ -290,10 +293,7 @@ def encode_window(
             at = np.int64(starts[i] & ~SPECIAL_FLAG)
             length = np.int64(starts[i + 1] & ~SPECIAL_FLAG) - at
             if high != _ZERO:
-                size = merge_by_scanning(
-                    *(byte_ids, byte_ranks, merge_slots, filter_bits, merged_ids),
-                    *(data, at, length, ids, ranks),
-                )
+                size = _merge_short(merges, data, at, length, ids, table.scratch_ranks)
                 if sizes[NUM_SHORT] == max_short or sizes[POOL_SIZE] > max_pool:
                     _empty(table)
                 _enter_short(short, pool, sizes, low, high, ids, size, out, written)
