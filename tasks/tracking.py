@@ -26,6 +26,8 @@ PARAM_BATCH_SIZE = 100
 """Parameters in one request: MLflow's own limit."""
 NOT_CURVES = frozenset({"step", "valid/num_tokens"})
 """Numbers of a metrics line that would draw a flat or a straight line."""
+TRAINING_VIEW = "workflowType=machine_learning"
+"""Makes MLflow 3 show a page in its view for model training, not in the one for traces."""
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow 3's page open on model training instead of its traces view."""
 
@@ -144,7 +146,8 @@ def start_pipeline_run(
 def page_address(run: TrackedRun, local_server: str) -> str:
     """Return the address of a run's page; `local_server` shows what lies in a local database."""
     server = run.target.uri if run.target.uri.startswith("http") else local_server
-    return f"{server.rstrip('/')}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+    page = f"{server.rstrip('/')}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+    return f"{page}?{TRAINING_VIEW}"
 
 
 @contextmanager

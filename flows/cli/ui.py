@@ -19,6 +19,7 @@ from flows.settings import (
     set_prefect_page_address,
     tracking_uri,
 )
+from tasks.tracking import TRAINING_VIEW
 
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 
@@ -87,4 +88,4 @@ def runs_page(mlflow: str) -> str:
             experiment = json.load(response)["experiment"]
     except (urllib.error.URLError, TimeoutError, ValueError, KeyError):
         return ""
-    return f"/{experiment['experiment_id']}/runs?workflowType=machine_learning"
+    return f"/{experiment['experiment_id']}/runs?{TRAINING_VIEW}"
