@@ -4,7 +4,7 @@ A slot is four words: the key's two (`pretoken_keys`), the first token ids packe
 (place of the others in `pool` << 8) | number of ids. Long pretokens lie beside it as in
 `count_table`. When an array is full the whole table is emptied: what is frequent is back at once,
 and what comes out never depends on it. What runs for every pretoken takes single arrays: handing on
-a tuple counts references to all its arrays.
+a tuple copies it, and counts references to all its arrays where it is not borrowed.
 """
 
 from typing import NamedTuple
