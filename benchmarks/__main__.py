@@ -70,10 +70,14 @@ def train_loop(data: Path, work: Path) -> Lines:
 
 
 def recipes(data: Path, work: Path) -> Lines:
-    """Compare training recipes by loss per token."""
+    """Compare training recipes by loss per token, then by loss per hour."""
     del work
-    command = ("--recipes", "adamw", "muon-linear", "--steps", "1000", "--seeds", "0", "1", "2")
-    return _run("bench_recipes", "--data", str(data), *command)
+    per_token = ("--recipes", "adamw", "muon-linear", "--steps", "1000", "--seeds", "0", "1", "2")
+    per_hour = ("--recipes", "baseline", "best", "--minutes", "60")
+    return [
+        *_run("bench_recipes", "--data", str(data), *per_token),
+        *_run("bench_recipes", "--data", str(data), *per_hour),
+    ]
 
 
 BENCHMARKS = {

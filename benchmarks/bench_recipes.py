@@ -2,7 +2,7 @@ r"""Loss per token and loss per hour: training recipes against each other on the
 
 Trains a tokenizer on the training text only, then each recipe with each seed, for so many steps
 or minutes, and evaluates every token of the validation text. Prints one JSON line a run and, for
-two recipes with several seeds, one for their difference.
+two recipes, one for their difference.
 
     python -m benchmarks.bench_recipes --data ../shared/data --recipes adamw muon-linear \
         --steps 1000 --seeds 0 1 2
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from artifacts.unpacking import unpack
 from benchmarks.bars import Bar
+from flows.presets import tinystories_cpu
 from lm.config import EvaluateConfig, ModelConfig, RunOptions, TrainConfig
 from lm.evaluate import evaluate_model
 from lm.train import train
@@ -30,6 +31,7 @@ from tokenizer.tokenizer import Tokenizer
 from tokenizer.train import train_bpe
 
 SEPARATOR = "<|endoftext|>"
+PRESET = tinystories_cpu()
 MODEL = ModelConfig(
     vocab_size=4096, context_length=256, d_model=256, num_layers=4, num_heads=8, d_ff=640
 )
@@ -49,10 +51,14 @@ RECIPES: dict[str, tuple[ModelConfig, TrainConfig]] = {
     "adamw": (MODEL, ADAMW),
     "muon": (MODEL, MUON),
     "muon-linear": (MODEL, replace(MUON, schedule="linear", min_learning_rate=0.0)),
-    "best": (
-        replace(MODEL, qk_norm=True, value_residual=True, zero_init_output=True),
-        replace(MUON, schedule="linear", min_learning_rate=0.0),
+    "best": (PRESET.model, PRESET.train_lm),
+    # tried, no better: a longer context, larger batches, another feed-forward
+    "context-512": (
+        replace(PRESET.model, context_length=512),
+        replace(PRESET.train_lm, batch_size=8),
     ),
+    "batch-32": (PRESET.model, replace(PRESET.train_lm, batch_size=32)),
+    "relu2": (replace(PRESET.model, ffn="relu2"), PRESET.train_lm),
 }
 
 
@@ -140,6 +146,13 @@ def difference(runs: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
     }
 
 
+def ratio(runs: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
+    """Compare the second recipe with the first by the one run of each."""
+    first, second = (run["bits_per_byte"] for run in runs)
+    bar = Bar(f"{names[1]} / {names[0]}: bits per byte", second / first, 0.95)
+    return {"recipes": names, "bits_per_byte": [first, second], "bars": [bar.to_json()]}
+
+
 def main() -> None:
     """Print JSON lines."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -159,8 +172,9 @@ def main() -> None:
             for recipe in arguments.recipes:
                 runs.append(run_recipe(recipe, seed, arguments, folder, sizes))
                 print(json.dumps(runs[-1]), flush=True)
-    if len(arguments.recipes) == 2 and len(arguments.seeds) > 1:
-        print(json.dumps(difference(runs, arguments.recipes)))
+    if len(arguments.recipes) == 2:
+        compare = ratio if len(arguments.seeds) == 1 else difference
+        print(json.dumps(compare(runs, arguments.recipes)))
 
 
 if __name__ == "__main__":

@@ -38,17 +38,28 @@ def tinystories_cpu() -> PipelineConfig:
         corpus=TINYSTORIES_CORPUS,
         tokenizer=TokenizerConfig(vocab_size=4096, range_bytes=8 * 2**20),
         model=ModelConfig(
-            vocab_size=4096, context_length=256, d_model=256, num_layers=4, num_heads=8, d_ff=640
+            vocab_size=4096,
+            context_length=256,
+            d_model=256,
+            num_layers=4,
+            num_heads=8,
+            d_ff=640,
+            qk_norm=True,
+            value_residual=True,
+            zero_init_output=True,
         ),
         train_lm=TrainConfig(
             batch_size=16,
             max_steps=10_000,
             warmup_steps=100,
+            optimizer="muon",
             max_learning_rate=3e-3,
-            min_learning_rate=1.5e-4,
+            min_learning_rate=0.0,
+            schedule="linear",
             precision="bf16",
+            valid_interval=500,
         ),
-        generate=GenerateConfig(num_samples=3),
+        generate=GenerateConfig(num_samples=5),
     )
 
 

@@ -146,9 +146,10 @@ class TrainConfig:
     batch_size: int = 32
     """Sequences a step, over all processes and micro-batches. Default: CS336 A1, section 7."""
     max_steps: int = 1000
-    """Optimizer steps; with `max_minutes` an upper limit only."""
+    """Optimizer steps; with `max_minutes` the run ends at whichever comes first."""
     max_minutes: float = 0.0
-    """Wall-clock budget, evaluation included; the schedule then follows the clock. 0: no clock."""
+    """Wall-clock budget, evaluation included; the schedule follows the clock or the steps,
+    whichever is nearer its end. 0: no clock."""
     optimizer: OptimizerName = "adamw"
     """AdamW for everything, or Muon for the blocks' matrices and AdamW for the rest."""
     max_learning_rate: float = 3e-3

@@ -1,7 +1,7 @@
 """Learning rates over a run: linear warm-up, then cosine, WSD, linear or constant.
 
-Progress is counted in steps, or, for a run with a wall-clock budget, given as its share of the
-budget. Imports no torch.
+Progress is counted in steps; in a run with a wall-clock budget too, it is the share of the budget
+or of the steps, whichever is nearer its end. Imports no torch.
 """
 
 import math
@@ -52,14 +52,14 @@ def learning_rate(step: int, config: TrainConfig, *, clock_share: float | None =
     Args:
         step: Optimizer steps already done.
         config: Names the schedule and its ends.
-        clock_share: Share of the wall-clock budget already used, 0 to 1; it then replaces
-            (step - warmup_steps) / (max_steps - warmup_steps).
+        clock_share: Share of the wall-clock budget already used, 0 to 1. The run ends at the
+            budget or after `max_steps`, so the schedule follows the larger share of the two.
     """
     if step < config.warmup_steps:
         return config.max_learning_rate * step / config.warmup_steps
-    share = clock_share
-    if share is None:
-        share = (step - config.warmup_steps) / max(1, config.max_steps - config.warmup_steps)
+    share = (step - config.warmup_steps) / max(1, config.max_steps - config.warmup_steps)
+    if clock_share is not None:
+        share = max(share, clock_share)
     floor = config.min_learning_rate
     return floor + _decay(min(1.0, max(0.0, share)), config) * (config.max_learning_rate - floor)
 

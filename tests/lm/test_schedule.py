@@ -66,12 +66,22 @@ def test_other_schedules(schedule: str, step: int, expected: float) -> None:
     assert learning_rate(step, config(schedule)) == pytest.approx(expected)
 
 
-def test_the_clock_replaces_the_steps() -> None:
-    """With a share of the clock the step only counts for warm-up."""
+@pytest.mark.parametrize(
+    ("step", "clock_share", "expected"),
+    [
+        (5, 0.9, 0.5),  # still warming up, whatever the clock says
+        (11, 0.5, 0.55),
+        (11, 1.2, 0.1),
+        (60, 0.1, 0.55),
+        (110, 0.2, 0.1),
+    ],
+)
+def test_the_schedule_follows_the_limit_that_is_nearer(
+    step: int, clock_share: float, expected: float
+) -> None:
+    """A run by the clock that reaches `max_steps` first has decayed by then too."""
     cosine = config("cosine", max_minutes=1.0)
-    assert learning_rate(5, cosine, clock_share=0.9) == pytest.approx(0.5)
-    assert learning_rate(5000, cosine, clock_share=0.5) == pytest.approx(0.55)
-    assert learning_rate(11, cosine, clock_share=1.2) == pytest.approx(0.1)
+    assert learning_rate(step, cosine, clock_share=clock_share) == pytest.approx(expected)
 
 
 def test_the_factor_is_the_share_of_the_peak() -> None:
