@@ -2,7 +2,7 @@ r"""Loss per token and loss per hour: training recipes against each other on the
 
 Trains a tokenizer on the training text only, then each recipe with each seed, for so many steps
 or minutes, and evaluates every token of the validation text. Prints one JSON line a run and, for
-two recipes, one for their difference.
+two recipes, one for their difference over the seeds or, by the clock, for their ratio.
 
     python -m benchmarks.bench_recipes --data ../shared/data --recipes adamw muon-linear \
         --steps 1000 --seeds 0 1 2
@@ -172,9 +172,12 @@ def main() -> None:
             for recipe in arguments.recipes:
                 runs.append(run_recipe(recipe, seed, arguments, folder, sizes))
                 print(json.dumps(runs[-1]), flush=True)
-    if len(arguments.recipes) == 2:
-        compare = ratio if len(arguments.seeds) == 1 else difference
-        print(json.dumps(compare(runs, arguments.recipes)))
+    if len(arguments.recipes) != 2:
+        return
+    if len(arguments.seeds) > 1:
+        print(json.dumps(difference(runs, arguments.recipes)))
+    elif arguments.minutes:  # the bar is one of equal time
+        print(json.dumps(ratio(runs, arguments.recipes)))
 
 
 if __name__ == "__main__":
