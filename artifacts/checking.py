@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from artifacts import filesystem
+from artifacts.content_hash import content_hash
 from artifacts.filesystem import OnProgress, shares
 from artifacts.lease import describe_lease
 from artifacts.record import ExternalFile, FileEntry, Record
-from artifacts.sources import content_hash
 from artifacts.stamps import Stamp, hash_file, stamps_below
 from artifacts.store import (
     DamagedRecordError,

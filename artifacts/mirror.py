@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from artifacts import filesystem
+from artifacts.content_hash import content_hash
 from artifacts.record import FileEntry
-from artifacts.sources import content_hash
 from artifacts.staging import Staging
 from artifacts.store import hidden_path
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from artifacts import filesystem
+from artifacts.content_hash import ContentHash, content_hash, remember
 from artifacts.filesystem import OnProgress, shares
 from artifacts.record import ExternalFile, FileEntry, Reference
-from artifacts.sources import ContentHash, content_hash, remember
 from artifacts.store import Store, no_such_file, published_path, record_of
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from typing import IO
 from urllib.parse import quote
 
 from artifacts import filesystem
+from artifacts.content_hash import content_hash
 from artifacts.record import FileEntry
-from artifacts.sources import content_hash
 from artifacts.stamps import Stamp, find_stamp, hash_file, stamp_of, stamp_of_local, stamps_below
 from artifacts.store import Store, hidden_path
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bars import as_table, bars_of
-from tokenizer.tokenizer import Tokenizer
-from tokenizer.vocabulary import save_vocabulary
+from tokenizer.encoding.tokenizer import Tokenizer
+from tokenizer.formats.vocabulary import save_vocabulary
 
 HERE = Path(__file__).parent
 PEERS = ("tiktoken", "tokenizers", "gigatoken", "gigabpe", "rustbpe", "bpeasy", "numpy")

@@ -20,7 +20,7 @@ import transformers
 from benchmarks.bars import Bar
 from lm.config import GenerateConfig, ModelConfig
 from lm.generate import generate_batch
-from lm.model import TransformerLM
+from lm.model.transformer import TransformerLM
 
 MODEL = ModelConfig()  # the course's: V 10,000, T 256, d 512, 4 layers, 16 heads, d_ff 1,344
 PROMPT_LENGTH = 16

@@ -27,14 +27,14 @@ import torch
 
 from benchmarks.bars import Bar
 from lm.accounting import training_flops_per_token, training_memory
-from lm.backend import planned_backend
-from lm.clip import clip_gradients
 from lm.config import ModelConfig, RunOptions, TrainConfig
-from lm.fast import build_loss, compile_loss
-from lm.loss import autocast
-from lm.model import TransformerLM
-from lm.parameter_groups import build_optimizer
-from lm.probe import choose_plan, processor_vendor
+from lm.machine.backend import planned_backend
+from lm.machine.precision import autocast
+from lm.machine.probe import choose_plan, processor_vendor
+from lm.model.transformer import TransformerLM
+from lm.optim.clip import clip_gradients
+from lm.optim.parameter_groups import build_optimizer
+from lm.training.compiled import build_loss, compile_loss
 
 MODEL = ModelConfig()  # the course's: V 10,000, T 256, d 512, 4 layers, 16 heads, d_ff 1,344
 STEPS_A_TURN = 3

@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.unpacking import unpack
+from artifacts.fetching.unpacking import unpack
 from benchmarks.bars import Bar
 from flows.presets import tinystories_cpu
 from lm.config import EvaluateConfig, ModelConfig, RunOptions, TrainConfig
 from lm.evaluate import evaluate_model
-from lm.train import train
-from tokenizer.encode import encode_file
-from tokenizer.tokenizer import Tokenizer
-from tokenizer.train import train_bpe
+from lm.training.train import train
+from tokenizer.encoding.file_encoder import encode_file
+from tokenizer.encoding.tokenizer import Tokenizer
+from tokenizer.training.train import train_bpe
 
 SEPARATOR = "<|endoftext|>"
 PRESET = tinystories_cpu()

@@ -1,8 +1,8 @@
 """What the training loop costs beyond the bare step: data, metrics, spikes, checkpoints.
 
-Runs `lm.train` on the course's model and, between its steps, in the same process, blocks of the
-bare step (forward, backward, clip, update on a batch in memory), so that both see the same load
-of the machine. A checkpoint is timed by itself and spread over the minute between two of them, as
+Runs `lm.training.train` on the course's model and, between its steps, in the same process,
+blocks of the bare step (forward, backward, clip, update on a batch in memory), so that both see
+the same load of the machine. A checkpoint is timed by itself and spread over the minute between two of them, as
 if its thread stopped the training altogether.
 """
 
@@ -20,14 +20,14 @@ import numpy as np
 import torch
 
 from benchmarks.bars import Bar
-from lm.checkpoint_folder import CheckpointWriter
-from lm.clip import clip_gradients
+from lm.checkpoint.folder import CheckpointWriter
 from lm.config import ModelConfig, RunOptions, TrainConfig
-from lm.distributed import Processes
-from lm.parameter_groups import set_learning_rates
-from lm.probe import choose_plan
-from lm.train import train
-from lm.training_run import TrainingRun, build_run, open_splits, snapshot
+from lm.machine.distributed import Processes
+from lm.machine.probe import choose_plan
+from lm.optim.clip import clip_gradients
+from lm.optim.parameter_groups import set_learning_rates
+from lm.training.run import TrainingRun, build_run, open_splits, snapshot
+from lm.training.train import train
 
 MODEL = ModelConfig()  # the course's: V 10,000, T 256, d 512, 4 layers, 16 heads, d_ff 1,344
 SECONDS_BETWEEN_CHECKPOINTS = 60.0

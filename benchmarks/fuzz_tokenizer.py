@@ -18,14 +18,14 @@ import numpy as np
 import tiktoken
 
 from tokenizer import reference
-from tokenizer.counts import PretokenCounts
-from tokenizer.fast_encoder import FastEncoder
+from tokenizer.encoding.fast import FastEncoder
+from tokenizer.encoding.tokenizer import Tokenizer
 from tokenizer.kernels.boundaries import SPECIAL_FLAG, STARTS_SLACK, mark_window, special_arrays
 from tokenizer.kernels.classes import class_table
 from tokenizer.patterns import PATTERNS
 from tokenizer.pretokenize import iter_pretokens
-from tokenizer.tokenizer import Tokenizer
-from tokenizer.train import train_merges
+from tokenizer.training.counts import PretokenCounts
+from tokenizer.training.train import train_merges
 
 SPECIAL_TOKENS = ["<|endoftext|>", "<|end", "aa", "e s", "\n<", "é!"]
 _PIECES = [

@@ -40,7 +40,9 @@ def iter_documents(path: Path, limit_bytes: int) -> Iterator[str]:
 
 def train_ours(path: Path, vocab_size: int, threads: int) -> int:
     """Train with the project's tokenizer."""
-    _, merges = load("tokenizer.train").train_bpe(path, vocab_size, [EOT], num_threads=threads)
+    _, merges = load("tokenizer.training.train").train_bpe(
+        path, vocab_size, [EOT], num_threads=threads
+    )
     return len(merges)
 
 
@@ -92,10 +94,10 @@ def train_tokenizers(path: Path, vocab_size: int, _threads: int) -> int:
 
 def encode_ours(folder: Path, threads: int) -> Encode:
     """Load the project's tokenizer; encode a file to a uint16 file."""
-    tokenizer = load("tokenizer.tokenizer").Tokenizer.from_folder(folder)
+    tokenizer = load("tokenizer.encoding.tokenizer").Tokenizer.from_folder(folder)
 
     def encode(path: Path, output: Path, _limit: int) -> int:
-        result = load("tokenizer.encode").encode_file(
+        result = load("tokenizer.encoding.file_encoder").encode_file(
             tokenizer,
             path,
             output=output,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artifacts.checking import check
+from artifacts.identity import PLACE_DIGITS, Identity
 from artifacts.record import Record, Reference
 from artifacts.store import Store, list_records
 from flows.config import PipelineConfig
@@ -14,7 +15,6 @@ from tasks.download import corpus_identity
 from tasks.encode_shards import shards_identity
 from tasks.evaluate import evaluation_identity
 from tasks.generate import samples_identity
-from tasks.identity import PLACE_DIGITS, Identity
 from tasks.sources import known_content, source_of
 from tasks.tracking import flatten
 from tasks.train_lm import model_identity

@@ -172,7 +172,7 @@ class TrainConfig:
     max_l2_norm: float = 1.0
     """Global gradient norm above which gradients are scaled down; 0: no clipping."""
     muon_learning_rate: float = 0.02
-    """Peak rate of Muon, in the scale convention of `lm/muon.py`. Default: Jordan et al. 2024."""
+    """Peak rate of Muon, scaled as in `lm/optim/muon.py`. Default: Jordan et al. 2024."""
     muon_momentum: float = 0.95
     """Nesterov momentum of Muon. Default: Jordan et al. 2024."""
     z_loss: float = 0.0

@@ -16,13 +16,13 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lm.backend import planned_backend
-from lm.checkpoint import load_model
+from lm.checkpoint.weights import load_model
 from lm.config import EvaluateConfig, ModelConfig, RunOptions, TrainConfig
-from lm.data import TokenShards, check_token_ids, open_shards, read_windows, release_pages
-from lm.fast import use_plan
+from lm.data.shards import TokenShards, check_token_ids, open_shards, read_windows, release_pages
+from lm.fast.switch import use_plan
 from lm.loss import token_losses
-from lm.probe import Plan, choose_plan
+from lm.machine.backend import planned_backend
+from lm.machine.probe import Plan, choose_plan
 
 
 @dataclass(frozen=True, kw_only=True)

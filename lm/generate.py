@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lm.config import GenerateConfig, ModelConfig
-from lm.fast import FAST, use_kernels
-from lm.kernels import FAITHFUL
-from lm.kv_cache import KVCache, new_cache
-from lm.model import TransformerLM
-from lm.packed_linear import MIN_TOKENS_TO_PACK, can_pack, packed_kernels
+from lm.fast.packed_linear import MIN_TOKENS_TO_PACK, can_pack, packed_kernels
+from lm.fast.switch import FAST, use_kernels
+from lm.model.kernels import FAITHFUL
+from lm.model.kv_cache import KVCache, new_cache
+from lm.model.transformer import TransformerLM
 from lm.sampling import sample_next
 
 # Share of the context that is dropped when it is full: reading the rest again costs one pass per

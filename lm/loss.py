@@ -3,17 +3,17 @@
 Legend: B batch, T sequence, D d_model, V vocab.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lm.chunked_loss import chunked_cross_entropy, chunked_token_losses
 from lm.config import Precision
-from lm.functional import log_partition, token_cross_entropy, widen
-from lm.model import TransformerLM
+from lm.fast.chunked_loss import chunked_cross_entropy, chunked_token_losses
+from lm.machine.precision import autocast
+from lm.model.functional import log_partition, token_cross_entropy, widen
+from lm.model.transformer import TransformerLM
 
 
 class Loss(NamedTuple):
@@ -23,16 +23,6 @@ class Loss(NamedTuple):
     """Objective to differentiate: cross-entropy plus the z-loss, in nats a token."""
     cross_entropy: Float[Tensor, ""]
     """Cross-entropy alone, detached."""
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Return the context in which products run in bf16 where `precision` says so.
-
-    Weights, gradients and optimizer state stay fp32.
-    """
-    if precision != "bf16":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 class TrainingLoss(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lm.functional import softmax
+from lm.model.functional import softmax
 
 
 def nucleus_mask(

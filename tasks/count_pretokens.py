@@ -12,10 +12,10 @@ from typing import Any
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from artifacts.identity import Identity
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part, open_staging, staged_parts
 from artifacts.store import Store
-from tasks.identity import Identity
 from tasks.map_ranges import ByteRange, map_ranges, part_name
 from tasks.stage import (
     STAGE_OPTIONS,
@@ -78,8 +78,8 @@ def count_range(
     context: RunContext, identity: Identity, number: int, start: int, stop: int
 ) -> None:
     """Count the pretokens of one byte range into a part of their own."""
-    from tokenizer.count import count_pretokens as count
-    from tokenizer.counts import write_counts
+    from tokenizer.training.count import count_pretokens as count
+    from tokenizer.training.counts import write_counts
 
     store = store_of(context)
     counts = count(
@@ -114,7 +114,7 @@ def finish_count_pretokens(
 
 def count_ranges(store: Store, identity: Identity) -> list[ByteRange]:
     """Return the byte ranges that are counted apart."""
-    from tokenizer.ranges import byte_ranges
+    from tokenizer.text.ranges import byte_ranges
 
     return byte_ranges(
         _text(store, identity),

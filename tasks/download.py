@@ -10,13 +10,13 @@ from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
+from artifacts.content_hash import content_hash
+from artifacts.fetching.unpacking import unpack
+from artifacts.identity import Identity
 from artifacts.reading import local_file
 from artifacts.record import ExternalFile, Reference
-from artifacts.sources import content_hash
 from artifacts.staging import Staging, add_part
-from artifacts.unpacking import unpack
 from tasks.corpora import STDLIB_SCHEME, CorpusConfig
-from tasks.identity import Identity
 from tasks.progress import progress
 from tasks.sources import (
     Source,
@@ -99,7 +99,7 @@ def _text(
     unit = "rows" if source.form == "parquet" else "bytes"
     with progress(f"unpack {source.split}", unit=unit) as on_progress:
         if source.form == "parquet":
-            from tokenizer.documents import write_text_from_parquet
+            from tokenizer.text.documents import write_text_from_parquet
 
             write_text_from_parquet(
                 original,
@@ -130,7 +130,7 @@ def _statistics(
     """Measure the text, stage its document hashes, and warn of what a person should know."""
     import numpy as np
 
-    from tokenizer.documents import corpus_statistics, count_duplicates
+    from tokenizer.text.documents import corpus_statistics, count_duplicates
 
     with progress(f"look through {split}") as on_progress:
         found = corpus_statistics(

@@ -12,11 +12,11 @@ from typing import Any
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from artifacts.identity import Identity
 from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part, open_part, open_staging, staged_parts
 from artifacts.store import Store
-from tasks.identity import Identity
 from tasks.map_ranges import ByteRange, map_ranges, part_name
 from tasks.stage import (
     STAGE_OPTIONS,
@@ -85,8 +85,8 @@ def encode_range(
     context: RunContext, identity: Identity, number: int, start: int, stop: int
 ) -> None:
     """Encode one byte range into a shard and the offsets of its documents."""
-    from tokenizer.encode import encode_file
-    from tokenizer.tokenizer import Tokenizer
+    from tokenizer.encoding.file_encoder import encode_file
+    from tokenizer.encoding.tokenizer import Tokenizer
 
     store = store_of(context)
     staging = open_staging(store, STAGE, identity.fingerprint)
@@ -158,8 +158,8 @@ def _npy_header(staging: Staging, name: str) -> tuple[int, str]:
 
 
 def _ranges(store: Store, identity: Identity) -> list[ByteRange]:
-    from tokenizer.ranges import byte_ranges
-    from tokenizer.tokenizer import Tokenizer
+    from tokenizer.encoding.tokenizer import Tokenizer
+    from tokenizer.text.ranges import byte_ranges
 
     tokenizer = Tokenizer.from_folder(local_folder(store, identity.inputs["tokenizer"]))
     return byte_ranges(

@@ -7,11 +7,11 @@ from typing import Any
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from artifacts.identity import Identity
 from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
 from lm.config import EvaluateConfig, RunOptions
-from tasks.identity import Identity
 from tasks.progress import progress
 from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
 from tasks.tracking import stage_run
@@ -71,9 +71,9 @@ def headline(facts: dict[str, Any]) -> dict[str, float]:
 def _evaluate(
     context: RunContext, identity: Identity, config: EvaluateConfig, options: RunOptions
 ) -> dict[str, Any]:
-    from lm.entropy import bigram_entropy, unigram_entropy
+    from lm.data.entropy import bigram_entropy, unigram_entropy
     from lm.evaluate import evaluate_model
-    from tokenizer.tokenizer import Tokenizer
+    from tokenizer.encoding.tokenizer import Tokenizer
 
     store = store_of(context)
     tokenizer = Tokenizer.from_folder(local_folder(store, identity.inputs["tokenizer"]))

@@ -7,11 +7,11 @@ from typing import Any
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from artifacts.identity import Identity
 from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
 from lm.config import GenerateConfig, RunOptions
-from tasks.identity import Identity
 from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
 from tasks.tracking import stage_run
 from tasks.train_lm import shard_paths
@@ -61,10 +61,10 @@ def generate(
 def _generate(
     context: RunContext, identity: Identity, config: GenerateConfig, options: RunOptions
 ) -> list[dict[str, Any]]:
-    from lm.checkpoint import load_model
+    from lm.checkpoint.weights import load_model
     from lm.generate import generate as generate_ids
-    from lm.probe import choose_device
-    from tokenizer.tokenizer import Tokenizer
+    from lm.machine.probe import choose_device
+    from tokenizer.encoding.tokenizer import Tokenizer
 
     store = store_of(context)
     tokenizer = Tokenizer.from_folder(local_folder(store, identity.inputs["tokenizer"]))
@@ -97,8 +97,8 @@ def _describe(
 
     For that the training shards are brought to this machine.
     """
-    from lm.data import open_shards
-    from lm.novelty import NGRAM, distinct_share, seen_share
+    from lm.data.novelty import NGRAM, distinct_share, seen_share
+    from lm.data.shards import open_shards
 
     written = [sample["token_ids"] for sample in samples]
     shards = open_shards(shard_paths(context, identity.inputs["train"]))

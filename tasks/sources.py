@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
 
-from artifacts.fetch import fetch
-from artifacts.sources import ContentHash, content_hash, recall, remember
+from artifacts.content_hash import ContentHash, content_hash, recall, remember
+from artifacts.fetching.fetch import fetch
 from tasks.corpora import PINS, STDLIB_SCHEME, CorpusConfig
 from tasks.progress import progress
 from tasks.stdlib_corpus import SPLITS, stdlib_text

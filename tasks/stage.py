@@ -21,12 +21,12 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from artifacts.checking import check, quarantine
+from artifacts.identity import Identity
 from artifacts.lease import wait_for_lease
 from artifacts.publishing import publish
 from artifacts.record import ExternalFile, Record, Reference
 from artifacts.staging import Staging, open_staging
 from artifacts.store import Store, open_store, reference_of
-from tasks.identity import Identity
 from tasks.memory import peak_memory, reset_peak_memory
 from tasks.retry import retry_transient
 from tasks.tracking import TrackingTarget

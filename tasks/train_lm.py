@@ -16,13 +16,13 @@ from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
+from artifacts.identity import Identity
 from artifacts.mirror import drop_mirrors, mirror_files, restore_newest
 from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
 from artifacts.store import record_of
 from lm.config import ModelConfig, RunOptions, TrainConfig
-from tasks.identity import Identity
 from tasks.progress import progress
 from tasks.retry import is_transient
 from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
@@ -30,8 +30,8 @@ from tasks.tracking import forward_metrics, stage_run
 from tasks.training_process import train_in_processes
 
 if TYPE_CHECKING:
-    from lm.run_file import RunFile
-    from lm.train import TrainResult
+    from lm.training.run_file import RunFile
+    from lm.training.train import TrainResult
 
 STAGE = "train_lm"
 VERSION = 1
@@ -90,7 +90,7 @@ def _train(
     options: RunOptions,
     staging: Staging,
 ) -> Built:
-    from lm.run_file import RunFile
+    from lm.training.run_file import RunFile
 
     folder = staging.workdir
     training = RunFile(
@@ -125,7 +125,7 @@ def _train(
 
 
 def _perform(training: RunFile, staging: Staging, decode: Decode) -> TrainResult:
-    from lm.train import train
+    from lm.training.train import train
 
     def on_checkpoint(step: int, folder: Path) -> None:
         _mirror(staging, step, folder)
@@ -148,7 +148,7 @@ def _perform(training: RunFile, staging: Staging, decode: Decode) -> TrainResult
 
 def _decoder(context: RunContext, identity: Identity) -> Decode:
     """Return what turns the shards' token ids into text."""
-    from tokenizer.tokenizer import Tokenizer
+    from tokenizer.encoding.tokenizer import Tokenizer
 
     store = store_of(context)
     shards = record_of(store, identity.inputs["train"])

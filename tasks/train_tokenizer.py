@@ -9,18 +9,18 @@ from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
+from artifacts.identity import Identity
 from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
 from artifacts.store import record_of
-from tasks.identity import Identity
 from tasks.progress import progress
 from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
 from tasks.text import text_name
 from tokenizer.config import NUM_BYTES, TokenizerConfig
 
 if TYPE_CHECKING:
-    from tokenizer.train import MergeResult
+    from tokenizer.training.train import MergeResult
 
 STAGE = "train_tokenizer"
 VERSION = 1
@@ -53,9 +53,9 @@ def train_tokenizer(
 def _train(
     context: RunContext, config: TokenizerConfig, counts: Reference, staging: Staging
 ) -> dict[str, Any]:
-    from tokenizer.counts import read_counts
-    from tokenizer.train import build_vocab, train_merges
-    from tokenizer.vocabulary import save_vocabulary
+    from tokenizer.formats.vocabulary import save_vocabulary
+    from tokenizer.training.count_tables import read_counts
+    from tokenizer.training.train import build_vocab, train_merges
 
     parts = sorted(local_folder(store_of(context), counts).glob("part-*.parquet"))
     with progress("train tokenizer", unit="merges") as on_progress:
@@ -85,7 +85,7 @@ def _verdict(
     context: RunContext, config: TokenizerConfig, counts: Reference, result: MergeResult
 ) -> str:
     """Say whether the merges are those that public runs on the same text agree on."""
-    from tokenizer.digests import verdict
+    from tokenizer.training.digests import verdict
 
     if (config.pattern, config.special_tokens) != ("gpt2", ("<|endoftext|>",)):
         return "no public merges are known for this pattern and these special tokens"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lm.run_file import RunFile
-    from lm.train import TrainResult
+    from lm.training.run_file import RunFile
+    from lm.training.train import TrainResult
 
 SAVE_TIMEOUT_S = 120.0
 """Seconds that the processes have to save and leave when this run is stopped."""
@@ -30,8 +30,8 @@ def train_in_processes(run: RunFile, *, on_checkpoint: Callable[[int, Path], Non
     Raises:
         RuntimeError: The training failed; its own message stands on standard error.
     """
-    from lm.distributed import torchrun_command
-    from lm.run_file import read_result, write_run_file
+    from lm.machine.distributed import torchrun_command
+    from lm.training.run_file import read_result, write_run_file
 
     path = run.output_dir / "run.json"
     write_run_file(path, run)
@@ -56,7 +56,7 @@ def train_in_processes(run: RunFile, *, on_checkpoint: Callable[[int, Path], Non
 
 
 def _report_newer(run: RunFile, seen: int, on_checkpoint: Callable[[int, Path], None]) -> int:
-    from lm.checkpoint_folder import checkpoint_path
+    from lm.checkpoint.folder import checkpoint_path
 
     step = _newest(run)
     if step > seen:
@@ -66,7 +66,7 @@ def _report_newer(run: RunFile, seen: int, on_checkpoint: Callable[[int, Path], 
 
 def _newest(run: RunFile) -> int:
     """Return the step of the newest checkpoint, -1 where there is none."""
-    from lm.checkpoint_folder import list_checkpoints
+    from lm.checkpoint.folder import list_checkpoints
 
     checkpoints = list_checkpoints(run.output_dir / "checkpoints")
     return checkpoints[-1][0] if checkpoints else -1

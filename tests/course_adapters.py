@@ -12,18 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lm.attention import MultiHeadSelfAttention
-from lm.checkpoint import load_checkpoint, save_checkpoint
-from lm.clip import clip_gradients
+from lm.checkpoint.weights import load_checkpoint, save_checkpoint
 from lm.config import ModelConfig
-from lm.data import get_batch
-from lm.functional import cross_entropy, scaled_dot_product_attention, silu, softmax
-from lm.layers import Embedding, Linear, RMSNorm, RotaryPositionalEmbedding, SwiGLU
-from lm.model import TransformerBlock, TransformerLM
-from lm.optimizer import AdamW
-from lm.schedule import cosine_learning_rate
-from tokenizer.tokenizer import Tokenizer
-from tokenizer.train import train_bpe
+from lm.data.shards import get_batch
+from lm.model.attention import MultiHeadSelfAttention
+from lm.model.functional import cross_entropy, scaled_dot_product_attention, silu, softmax
+from lm.model.layers import Embedding, Linear, RMSNorm, RotaryPositionalEmbedding, SwiGLU
+from lm.model.transformer import TransformerBlock, TransformerLM
+from lm.optim.adamw import AdamW
+from lm.optim.clip import clip_gradients
+from lm.optim.schedule import cosine_learning_rate
+from tokenizer.encoding.tokenizer import Tokenizer
+from tokenizer.training.train import train_bpe
 
 
 def run_linear(d_in: int, d_out: int, weights: Tensor, in_features: Tensor) -> Tensor:

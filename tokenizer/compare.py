@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from tokenizer.encode import encode_file
-from tokenizer.tokenizer import Tokenizer
+from tokenizer.encoding.file_encoder import encode_file
+from tokenizer.encoding.tokenizer import Tokenizer
 
 PILE_BYTES = 825 * 10**9
 """The Pile's size as CS336 gives it, 825 GB, read as decimal units (Gao et al. 2020, table 1)."""

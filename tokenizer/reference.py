@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from tokenizer.byte_level import BYTE_ORDER
 from tokenizer.config import NUM_BYTES, TieBreak
+from tokenizer.formats.byte_level import BYTE_ORDER
 from tokenizer.pretokenize import iter_pretokens, iter_segments
 
 Pair = tuple[bytes, bytes]

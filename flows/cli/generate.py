@@ -21,11 +21,11 @@ def generate(
     """Print what a trained model writes after a prompt, token by token."""
     from artifacts.reading import local_folder
     from artifacts.store import open_store, record_of, reference_of, resolve
-    from lm.checkpoint import load_model
+    from lm.checkpoint.weights import load_model
     from lm.config import GenerateConfig, RunOptions
     from lm.generate import generate as generate_ids
-    from lm.probe import choose_device
-    from tokenizer.tokenizer import Tokenizer
+    from lm.machine.probe import choose_device
+    from tokenizer.encoding.tokenizer import Tokenizer
 
     config = GenerateConfig(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
     opened = open_store(store or str(data_root() / "artifacts"))

@@ -35,12 +35,12 @@ def train(
     threads: Threads = 0,
 ) -> None:
     """Train byte-level BPE on a text, and write it in every format that other tools read."""
-    from artifacts.sources import content_hash
+    from artifacts.content_hash import content_hash
     from tokenizer.config import NUM_BYTES, TokenizerConfig
-    from tokenizer.count import count_pretokens
-    from tokenizer.digests import verdict
-    from tokenizer.train import build_vocab, train_merges
-    from tokenizer.vocabulary import save_vocabulary
+    from tokenizer.formats.vocabulary import save_vocabulary
+    from tokenizer.training.count import count_pretokens
+    from tokenizer.training.digests import verdict
+    from tokenizer.training.train import build_vocab, train_merges
 
     special_tokens = tuple(special_token or ("<|endoftext|>",))
     TokenizerConfig(vocab_size=vocab_size, special_tokens=special_tokens, pattern=pattern)
@@ -79,8 +79,8 @@ def encode(
     threads: Threads = 0,
 ) -> None:
     """Encode a text to a file of uint16 token ids, with the documents' offsets beside it."""
-    from tokenizer.encode import encode_file
-    from tokenizer.tokenizer import Tokenizer
+    from tokenizer.encoding.file_encoder import encode_file
+    from tokenizer.encoding.tokenizer import Tokenizer
 
     if output.suffix != ".npy":
         raise ValueError(f"--output ({output}) must end in .npy")
@@ -110,7 +110,7 @@ def decode(
     """Decode a file of token ids to the very bytes that were encoded."""
     import numpy as np
 
-    from tokenizer.tokenizer import Tokenizer
+    from tokenizer.encoding.tokenizer import Tokenizer
 
     loaded = Tokenizer.from_folder(tokenizer)
     ids = np.load(tokens, mmap_mode="r")
@@ -135,7 +135,7 @@ def stats(text: Input, tokenizer: Folder, threads: Threads = 0) -> None:
         longest_tokens,
         measure_encoding,
     )
-    from tokenizer.tokenizer import Tokenizer
+    from tokenizer.encoding.tokenizer import Tokenizer
 
     loaded = Tokenizer.from_folder(tokenizer)
     with progress("encode") as on_progress:
@@ -165,7 +165,7 @@ def compare(
 ) -> None:
     """Compare two tokenizers: shared tokens, and bytes a token on each text."""
     from tokenizer.compare import compare_vocabularies, compression_matrix
-    from tokenizer.tokenizer import Tokenizer
+    from tokenizer.encoding.tokenizer import Tokenizer
 
     one, other = Tokenizer.from_folder(first), Tokenizer.from_folder(second)
     overlap = compare_vocabularies(one, other)

@@ -1,24 +1,8 @@
-"""The package offers its public names without importing more than is asked for."""
+"""What importing the store costs."""
 
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
-
-import artifacts
-
-
-@pytest.mark.parametrize("name", artifacts.__all__)
-def test_public_name_is_what_its_module_defines(name: str) -> None:
-    """Every public name can be taken from the package."""
-    assert getattr(artifacts, name).__name__ == name
-
-
-def test_unknown_name_is_an_attribute_error() -> None:
-    """A misspelt name fails as it does in any module."""
-    with pytest.raises(AttributeError, match="'artifacts' has no attribute 'publsh'"):
-        _ = artifacts.publsh
 
 
 def test_importing_the_store_loads_nothing_heavy() -> None:

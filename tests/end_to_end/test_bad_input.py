@@ -103,7 +103,7 @@ def test_invalid_utf8_is_kept_byte_for_byte_and_reported(
 
     from artifacts.reading import local_folder
     from artifacts.store import reference_of, resolve
-    from tokenizer.tokenizer import Tokenizer
+    from tokenizer.encoding.tokenizer import Tokenizer
 
     path = tmp_path / "mixed.txt"
     path.write_bytes(corpus["train"].read_bytes() + b"\xff\xfe caf\xc3 \xe2\x82 end")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lm.config import ModelConfig, RunOptions, TrainConfig
-from lm.probe import has_compiler
-from lm.train import train
+from lm.machine.probe import has_compiler
+from lm.training.train import train
 
 
 @pytest.mark.slow

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from lm.checkpoint_folder import list_checkpoints
+from lm.checkpoint.durable import read_checkpoint
+from lm.checkpoint.folder import list_checkpoints
 from lm.config import ModelConfig, RunOptions, TrainConfig
-from lm.durable import read_checkpoint
-from lm.run_file import RunFile, read_result, write_run_file
+from lm.training.run_file import RunFile, read_result, write_run_file
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_STEPS = 200
@@ -59,7 +59,7 @@ def write_run(folder: Path, name: str, config: TrainConfig, options: RunOptions)
 
 def start_worker(run_file: Path) -> subprocess.Popen[bytes]:
     """Start the training process."""
-    return subprocess.Popen([sys.executable, "-m", "lm.worker", str(run_file)], cwd=ROOT)
+    return subprocess.Popen([sys.executable, "-m", "lm.training.worker", str(run_file)], cwd=ROOT)
 
 
 def kill_after_lines(run_file: Path, metrics: Path, num_lines: int) -> None:

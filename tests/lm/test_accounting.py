@@ -20,11 +20,11 @@ from lm.accounting import (
     training_memory,
 )
 from lm.config import ModelConfig, Precision, RunOptions, TrainConfig
-from lm.fast import build_loss
-from lm.kv_cache import new_cache
-from lm.model import TransformerLM
-from lm.parameter_groups import build_optimizer
-from lm.probe import choose_plan
+from lm.machine.probe import choose_plan
+from lm.model.kv_cache import new_cache
+from lm.model.transformer import TransformerLM
+from lm.optim.parameter_groups import build_optimizer
+from lm.training.compiled import build_loss
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 300,

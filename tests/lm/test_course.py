@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lm.attention import merge_heads, split_heads
-from lm.optimizer import AdamW
+from lm.model.attention import merge_heads, split_heads
+from lm.optim.adamw import AdamW
 from tests import course_adapters as course
 
 D_MODEL, NUM_HEADS, D_FF, THETA, CONTEXT, VOCAB = 64, 4, 128, 10_000.0, 16, 100

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.checkpoint import save_model
+from lm.checkpoint.weights import save_model
 from lm.config import EvaluateConfig, ModelConfig, RunOptions
 from lm.evaluate import Evaluation, evaluate_model
-from lm.functional import token_cross_entropy
-from lm.model import TransformerLM
+from lm.model.functional import token_cross_entropy
+from lm.model.transformer import TransformerLM
 
 TINY = ModelConfig(vocab_size=40, context_length=16, d_model=32, num_layers=2, num_heads=2, d_ff=64)
 CPU = RunOptions(device="cpu")

@@ -5,8 +5,8 @@ import torch
 
 from lm.config import GenerateConfig, ModelConfig
 from lm.generate import generate, generate_batch
-from lm.kv_cache import new_cache
-from lm.model import TransformerLM
+from lm.model.kv_cache import new_cache
+from lm.model.transformer import TransformerLM
 
 VOCAB = 40
 

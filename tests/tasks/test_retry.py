@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from artifacts.fetch import FetchError
+from artifacts.fetching.fetch import FetchError
 from tasks.retry import is_transient
 
 

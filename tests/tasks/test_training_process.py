@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lm.config import ModelConfig, RunOptions, TrainConfig
-from lm.run_file import RunFile
+from lm.training.run_file import RunFile
 from tasks.training_process import train_in_processes
 
 

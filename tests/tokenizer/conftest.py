@@ -7,7 +7,7 @@ import tiktoken
 from hypothesis import settings
 
 from tests.tokenizer.samples import END_OF_TEXT, tiktoken_encoding, train_sample
-from tokenizer import Tokenizer
+from tokenizer.encoding.tokenizer import Tokenizer
 
 # A machine that is busy with something else is no failure of an example.
 settings.register_profile("no deadline", deadline=None)

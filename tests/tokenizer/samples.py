@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import tiktoken
 import tokenizers
 
-from tokenizer import Tokenizer
-from tokenizer.byte_level import characters_to_bytes
+from tokenizer.encoding.tokenizer import Tokenizer
+from tokenizer.formats.byte_level import characters_to_bytes
 from tokenizer.patterns import PATTERNS
 from tokenizer.reference import train_bpe
 

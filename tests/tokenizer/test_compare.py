@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from tests.tokenizer.samples import END_OF_TEXT, SAMPLE, train_sample
-from tokenizer import Tokenizer
 from tokenizer.compare import (
     PILE_BINARY_BYTES,
     PILE_BYTES,
@@ -15,6 +14,7 @@ from tokenizer.compare import (
     longest_tokens,
     measure_encoding,
 )
+from tokenizer.encoding.tokenizer import Tokenizer
 
 BYTES_ONLY = Tokenizer({byte: bytes([byte]) for byte in range(256)}, [], [END_OF_TEXT])
 

@@ -7,7 +7,15 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["byte_level", "decode", "merging", "pretokenize", "reference", "tokenizer"]
+    "name",
+    [
+        "encoding.decode",
+        "encoding.merging",
+        "encoding.tokenizer",
+        "formats.byte_level",
+        "pretokenize",
+        "reference",
+    ],
 )
 def test_examples_are_true(name: str) -> None:
     """Every example of the module has the result that is written under it."""

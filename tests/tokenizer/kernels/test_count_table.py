@@ -4,10 +4,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer.counts import PretokenCounts
 from tokenizer.kernels.boundaries import SPECIAL_FLAG
 from tokenizer.kernels.count_table import NUM_LONG, NUM_SHORT, CountTable, count_window
-from tokenizer.kernels.count_table_setup import (
+from tokenizer.kernels.pretoken_keys import MAX_KEY_BYTES, mix, short_key, short_key_within
+from tokenizer.kernels.pretoken_order import first_words, gather, sort_ties
+from tokenizer.training.count_tables import (
     add_flat,
     added_up,
     empty_table,
@@ -15,8 +16,7 @@ from tokenizer.kernels.count_table_setup import (
     table_bytes,
     to_counts,
 )
-from tokenizer.kernels.pretoken_keys import MAX_KEY_BYTES, mix, short_key, short_key_within
-from tokenizer.kernels.pretoken_order import first_words, gather, sort_ties
+from tokenizer.training.counts import PretokenCounts
 
 # Zero bytes and common beginnings are what a key of two words could mix up.
 pretokens = st.one_of(

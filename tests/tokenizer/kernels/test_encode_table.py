@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.strategies import byte_strings
 from tests.tokenizer.samples import END_OF_TEXT, SAMPLE
 from tokenizer import reference
-from tokenizer.fast_encoder import FastEncoder, empty_table
+from tokenizer.encoding.fast import FastEncoder, empty_table
 from tokenizer.kernels.encode_table import NUM_EMPTIED
 
 VOCAB, MERGES = reference.train_bpe(SAMPLE.encode(), 380, [END_OF_TEXT])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.tokenizer.samples import SAMPLE
 from tokenizer import reference
-from tokenizer.fast_encoder import FastEncoder
+from tokenizer.encoding.fast import FastEncoder
 from tokenizer.kernels.listed_merges import merge_by_lists
 from tokenizer.kernels.ranked_merges import MAX_RANK, SCAN_BYTES, merge_by_scanning, rank_of
 

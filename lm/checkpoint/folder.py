@@ -1,0 +1,107 @@
+"""The checkpoints of one run: named by step, written off the training thread, rotated."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from lm.checkpoint.durable import (
+    PARTIAL_PREFIX,
+    Checkpoint,
+    DamagedCheckpointError,
+    read_checkpoint,
+    write_checkpoint,
+)
+
+logger = logging.getLogger(__name__)
+
+_PREFIX = "step-"
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Name the checkpoint of a step."""
+    return folder / f"{_PREFIX}{step:08d}"
+
+
+def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """List (step, path) of the checkpoints in a folder, oldest first, damaged ones included."""
+    if not folder.is_dir():
+        return []
+    steps = (path.name.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*"))
+    return sorted((int(step), checkpoint_path(folder, int(step))) for step in steps)
+
+
+def newest_intact(folder: Path) -> Checkpoint | None:
+    """Read the newest checkpoint whose bytes are right; None when there is none."""
+    for _, path in reversed(list_checkpoints(folder)):
+        try:
+            return read_checkpoint(path)
+        except DamagedCheckpointError as error:
+            logger.warning("falling back to the checkpoint before: %s", error)
+    return None
+
+
+def rotate(folder: Path, *, keep: int, pinned: frozenset[int] = frozenset()) -> None:
+    """Remove all checkpoints but the `keep` newest and those of the `pinned` steps."""
+    checkpoints = list_checkpoints(folder)
+    for step, path in checkpoints[: max(0, len(checkpoints) - keep)]:
+        if step not in pinned:
+            doomed = path.with_name(PARTIAL_PREFIX + path.name)  # half a checkpoint is none
+            path.rename(doomed)
+            shutil.rmtree(doomed)
+
+
+class CheckpointWriter:
+    """Writes one checkpoint at a time in a thread of its own.
+
+    An error in the thread is raised by the next call. `on_checkpoint(step, path)` runs in the
+    thread, while the path is there for certain; until it returns the next checkpoint waits.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep: int,
+        on_checkpoint: Callable[[int, Path], None] | None = None,
+    ) -> None:
+        """Remove what a killed writer left behind; the folder belongs to one run at a time."""
+        self._folder = folder
+        self._keep = keep
+        self._on_checkpoint = on_checkpoint
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+        self._pending: Future[None] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob(f"{PARTIAL_PREFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a checkpoint is still being written."""
+        return self._pending is not None and not self._pending.done()
+
+    def write(self, checkpoint: Checkpoint, *, pinned: frozenset[int] = frozenset()) -> None:
+        """Wait for the checkpoint before, then start to write this one."""
+        self.wait()
+        self._pending = self._executor.submit(self._write, checkpoint, pinned)
+
+    def _write(self, checkpoint: Checkpoint, pinned: frozenset[int]) -> None:
+        path = checkpoint_path(self._folder, checkpoint.step)
+        write_checkpoint(path, checkpoint)
+        if self._on_checkpoint is not None:
+            self._on_checkpoint(checkpoint.step, path)
+        rotate(self._folder, keep=self._keep, pinned=pinned)
+
+    def wait(self) -> None:
+        """Wait until nothing is being written, and raise what went wrong."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Wait, then stop the thread."""
+        try:
+            self.wait()
+        finally:
+            self._executor.shutdown(wait=True)

@@ -1,0 +1,1 @@
+"""Token shards, and the batches and statistics drawn from them."""

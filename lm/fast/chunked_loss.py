@@ -1,0 +1,132 @@
+"""Cross-entropy of the output projection that never holds all logits.
+
+A chunk of positions is projected, its loss and the gradients of both factors are computed at
+once, and its logits are dropped. Peak memory is chunk x V instead of N x V; backward only scales.
+Equal to `soft_cap`, then `token_cross_entropy`, within the dtype's rounding.
+Legend: N positions, C positions a chunk, D d_model, V vocab.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lm.model.functional import soft_cap, widen
+
+# 512 x 10,000 bf16 logits are 10 MB: within the last-level cache of the machines at hand.
+DEFAULT_CHUNK_SIZE = 512
+
+
+def _chunk_losses(
+    logits: Float[Tensor, "chunk vocab"], targets: Int[Tensor, " chunk"]
+) -> tuple[Float[Tensor, " chunk"], Float[Tensor, " chunk"]]:
+    """Return -log p(target) and the log-partition of each position."""
+    partition = torch.logsumexp(logits, dim=-1)  # (C,)
+    return partition - logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1), partition
+
+
+def _chunk_gradient(
+    raw: Float[Tensor, "chunk vocab"],
+    targets: Int[Tensor, " chunk"],
+    *,
+    softcap: float,
+    z_loss: float,
+    num_positions: int,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "chunk vocab"]]:
+    """Return the sums of loss and squared log-partition, and d(mean loss) / d(raw logits)."""
+    capped = soft_cap(widen(raw), softcap)  # (C, V)
+    losses, partition = _chunk_losses(capped, targets)
+    gradient = (capped - partition.unsqueeze(-1)).exp()  # softmax
+    if z_loss:
+        gradient = gradient * (1 + 2 * z_loss * partition.unsqueeze(-1))
+    ones = gradient.new_full((), -1.0).expand(targets.shape[0], 1)
+    gradient = gradient.scatter_add(-1, targets.unsqueeze(-1), ones)
+    if softcap:
+        gradient = gradient * (1 - (capped / softcap).square())
+    return losses.sum(), partition.square().sum(), gradient / num_positions
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Mean loss and mean squared log-partition; the gradient is that of loss + z_loss * squares."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        chunk_size: int,
+        softcap: float,
+        z_loss: float,
+    ) -> tuple[Tensor, Tensor]:
+        num_positions = hidden.shape[0]
+        matrix = weight.to(hidden.dtype)  # (V, D)
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        total = torch.zeros((), dtype=wide, device=hidden.device)
+        squares = torch.zeros_like(total)
+        hidden_gradients = []
+        weight_gradient = torch.zeros_like(weight, dtype=wide)
+        for start in range(0, num_positions, chunk_size):
+            part = hidden[start : start + chunk_size]  # (C, D)
+            loss, square, gradient = _chunk_gradient(
+                part @ matrix.T,
+                targets[start : start + chunk_size],
+                softcap=softcap,
+                z_loss=z_loss,
+                num_positions=num_positions,
+            )
+            gradient = gradient.to(hidden.dtype)
+            total, squares = total + loss, squares + square
+            hidden_gradients.append(gradient @ matrix)  # (C, D)
+            weight_gradient += gradient.T @ part  # (V, D)
+        ctx.save_for_backward(torch.cat(hidden_gradients), weight_gradient)
+        mean_loss, mean_square = total / num_positions, squares / num_positions
+        ctx.mark_non_differentiable(mean_square)
+        return mean_loss + z_loss * mean_square, mean_square
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_gradient, weight_gradient = ctx.saved_tensors
+        scale = gradients[0]
+        return (hidden_gradient * scale, weight_gradient * scale, None, None, None, None)
+
+
+def chunked_cross_entropy(
+    hidden: Float[Tensor, "... d_model"],
+    weight: Float[Tensor, "vocab d_model"],
+    targets: Int[Tensor, "..."],
+    *,
+    softcap: float = 0.0,
+    z_loss: float = 0.0,
+    chunk_size: int = DEFAULT_CHUNK_SIZE,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Return the mean of loss + z_loss * log-partition squared, and that of the squares alone.
+
+    Products run in the dtype of `hidden`, the rest in fp32 at least; the gradient of `weight` is
+    summed and returned in fp32. Only the first result carries a gradient.
+    """
+    total, squares = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch's
+        hidden.flatten(0, -2), weight, targets.flatten(), chunk_size, softcap, z_loss
+    )
+    return total, squares
+
+
+@torch.no_grad()
+def chunked_token_losses(
+    hidden: Float[Tensor, "... d_model"],
+    weight: Float[Tensor, "vocab d_model"],
+    targets: Int[Tensor, "..."],
+    *,
+    softcap: float = 0.0,
+    chunk_size: int = DEFAULT_CHUNK_SIZE,
+) -> Float[Tensor, "..."]:
+    """Return -log p(target) of each position in nats, without a gradient."""
+    flat, flat_targets = hidden.flatten(0, -2), targets.flatten()
+    losses = [
+        _chunk_losses(soft_cap(widen(part @ weight.T), softcap), part_targets)[0]
+        for part, part_targets in zip(
+            torch.split(flat, chunk_size), torch.split(flat_targets, chunk_size), strict=True
+        )
+    ]
+    return torch.cat(losses).view(targets.shape)

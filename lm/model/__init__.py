@@ -1,0 +1,1 @@
+"""The faithful Transformer, written from primitives."""

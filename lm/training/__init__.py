@@ -1,0 +1,1 @@
+"""One training run from start to result; the top of `lm`."""

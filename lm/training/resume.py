@@ -1,0 +1,66 @@
+"""Whether a checkpoint belongs to a run, and what the run takes over from it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from lm.checkpoint.durable import Checkpoint
+from lm.config import ModelConfig, TrainConfig
+from lm.data.shards import TokenShards
+from lm.machine.probe import Plan
+
+CHOICES_THAT_CHANGE_BITS = (
+    "fast",
+    "compile",
+    "attention",
+    "micro_batch_size",
+    "num_threads",
+    "fp32_matmul",
+)
+"""Fields of a plan that a resumed run takes over, so that it rounds as the run before did."""
+
+
+def config_facts(
+    model_config: ModelConfig, train_config: TrainConfig, train: TokenShards, valid: TokenShards
+) -> dict[str, Any]:
+    """Return what determines the result of a run, as plain JSON values."""
+    facts = {
+        "model": asdict(model_config),
+        "train_lm": asdict(train_config),
+        "shards": {"train_tokens": train.num_tokens, "valid_tokens": valid.num_tokens},
+    }
+    values: dict[str, Any] = json.loads(json.dumps(facts))  # tuples become lists, as when stored
+    return values
+
+
+def check_same_config(checkpoint: Checkpoint, facts: Mapping[str, Any], *, folder: Path) -> None:
+    """Refuse a checkpoint of another configuration.
+
+    Raises:
+        ValueError: Names every field that differs, with both values.
+    """
+    differences = list(_differences(checkpoint.facts["config"], facts))
+    if differences:
+        raise ValueError(
+            f"{folder} holds checkpoints of another configuration: {'; '.join(differences)}. "
+            "Give another output folder, or the configuration that it was started with"
+        )
+
+
+def _differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    for section in sorted(stored.keys() | given.keys()):
+        old, new = stored.get(section, {}), given.get(section, {})
+        for name in sorted(old.keys() | new.keys()):
+            if old.get(name) != new.get(name):
+                yield f"{section}.{name} was {old.get(name)!r}, now {new.get(name)!r}"
+
+
+def take_over_plan(plan: Plan, checkpoint: Checkpoint) -> Plan:
+    """Return the plan with the stored choices that change rounding; on another device as it is."""
+    stored = checkpoint.facts["plan"]
+    if stored["device"] != plan.device:
+        note = f"resumed on {plan.device} from {stored['device']}: not bit for bit"
+        return replace(plan, notes=(*plan.notes, note))
+    return replace(plan, **{name: stored[name] for name in CHOICES_THAT_CHANGE_BITS})

@@ -1,0 +1,167 @@
+"""The live objects of a training run, and how they become a checkpoint and come back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lm.checkpoint.durable import Checkpoint
+from lm.checkpoint.weights import (
+    copy_to_cpu,
+    load_weights,
+    put_tensors,
+    select_prefix,
+    take_tensors,
+)
+from lm.config import ModelConfig, TrainConfig
+from lm.data.loader import BatchLoader, BatchSource, read_batch
+from lm.data.shards import TokenShards, check_length, check_token_ids, open_shards
+from lm.fast.switch import use_plan
+from lm.machine.distributed import Processes
+from lm.machine.probe import Plan
+from lm.model.transformer import TransformerLM, plain_state_dict
+from lm.optim.parameter_groups import build_optimizer
+from lm.training.clock import Clock, Stopwatch
+from lm.training.compiled import LossFunction, build_loss, compile_loss
+from lm.training.resume import config_facts
+from lm.training.state import TrainState, state_from_json, state_to_json
+
+ANCHOR_INTERVAL = 512
+"""Four windows of `lm/training/spikes.py`. At fixed steps, unlike the checkpoints by the clock, so
+that a resumed run rolls back alike."""
+
+
+@dataclass(kw_only=True)
+class TrainingRun:
+    """A run between two steps, or, while `is_whole` is false, inside an update."""
+
+    model_config: ModelConfig
+    train_config: TrainConfig
+    plan: Plan
+    processes: Processes
+    valid_shards: TokenShards
+    loader: BatchLoader
+    model: TransformerLM
+    average: TransformerLM | None
+    """Exponential moving average of the weights; None where it is off."""
+    loss: LossFunction
+    optimizer: torch.optim.Optimizer
+    clock: Clock
+    config_facts: Mapping[str, Any]
+    """What a checkpoint must agree with (`lm/training/resume.py`)."""
+    peak_flops: float = 0.0
+    """FLOP/s of a large matrix product in one process; 0: not measured."""
+    first_step_s: float = 0.0
+    """Seconds of this process's first step, in which it compiles; 0: not done yet."""
+    anchor_interval: int = ANCHOR_INTERVAL
+    """Steps between the checkpoints to which spikes lead back."""
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    state: TrainState = field(default_factory=TrainState)
+    is_whole: bool = True
+    """Whether weights, optimizer and state belong to the same step."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return self.model.output_weight.device
+
+    @property
+    def published_model(self) -> TransformerLM:
+        """The weights that are evaluated and published: the average where there is one."""
+        return self.model if self.average is None else self.average
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The opened and checked token shards of both splits."""
+
+    train: TokenShards
+    valid: TokenShards
+
+
+def open_splits(
+    train_shards: Sequence[Path], valid_shards: Sequence[Path], config: ModelConfig
+) -> Splits:
+    """Open both splits; `ValueError` for unknown ids or less than one window."""
+    splits = Splits(open_shards(train_shards), open_shards(valid_shards))
+    for shards in (splits.train, splits.valid):
+        check_length(shards, config.context_length)
+        check_token_ids(shards, config.vocab_size)
+    return splits
+
+
+def build_run(
+    model_config: ModelConfig,
+    train_config: TrainConfig,
+    *,
+    plan: Plan,
+    splits: Splits,
+    processes: Processes,
+) -> TrainingRun:
+    """Build a run at step 0. The weights are drawn on the CPU, the same for every device."""
+    generator = torch.Generator().manual_seed(train_config.seed)
+    model = TransformerLM(model_config, generator=generator).to(plan.device)
+    loss = build_loss(model, plan, precision=train_config.precision, z_loss=train_config.z_loss)
+    source = BatchSource(
+        shards=splits.train,
+        config=train_config,
+        context_length=model_config.context_length,
+        rank=processes.rank,
+        world_size=processes.world_size,
+        pin_memory=plan.device == "cuda",
+    )
+    return TrainingRun(
+        model_config=model_config,
+        train_config=train_config,
+        plan=plan,
+        processes=processes,
+        valid_shards=splits.valid,
+        loader=BatchLoader(lambda index: read_batch(source, index)),
+        model=model,
+        average=_copy_model(model, plan) if train_config.ema_decay else None,
+        loss=compile_loss(loss, plan),
+        optimizer=build_optimizer(model, train_config, fast=plan.fast),
+        clock=Clock(60.0 * train_config.max_minutes),
+        config_facts=config_facts(model_config, train_config, splits.train, splits.valid),
+    )
+
+
+def _copy_model(model: TransformerLM, plan: Plan) -> TransformerLM:
+    copy = TransformerLM(model.config, generator=torch.Generator()).to(plan.device)
+    copy.load_state_dict(model.state_dict())
+    use_plan(copy, plan)
+    return copy.requires_grad_(False)
+
+
+def snapshot(run: TrainingRun, *, metrics_text: str) -> Checkpoint:
+    """Copy a run into a checkpoint; `metrics_text` is its log so far."""
+    tensors, rests = take_tensors(run.model, [run.optimizer])
+    if run.average is not None:
+        weights = plain_state_dict(run.average.state_dict())
+        tensors |= {f"average.{name}": copy_to_cpu(tensor) for name, tensor in weights.items()}
+    run.state = replace(run.state, elapsed_s=run.clock.elapsed_s())
+    facts = {
+        "config": run.config_facts,
+        "state": state_to_json(run.state),
+        "plan": asdict(run.plan),
+        "optimizers": rests,
+        "metrics": metrics_text,
+    }
+    return Checkpoint(step=run.state.step, tensors=tensors, facts=facts)
+
+
+def restore(run: TrainingRun, checkpoint: Checkpoint) -> None:
+    """Put a run where the checkpoint stands."""
+    run.is_whole = False
+    put_tensors(
+        checkpoint.tensors,
+        checkpoint.facts["optimizers"],
+        model=run.model,
+        optimizers=[run.optimizer],
+    )
+    if run.average is not None:
+        load_weights(run.average, select_prefix(checkpoint.tensors, "average."))
+    run.state = state_from_json(checkpoint.facts["state"])
+    run.is_whole = True

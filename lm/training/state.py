@@ -1,0 +1,56 @@
+"""Where a training run stands, as plain facts that a checkpoint stores as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainState:
+    """Facts after `step` steps. Weights and optimizer state are stored beside them as tensors."""
+
+    step: int = 0
+    """Batches read, skipped ones included; also the index of the next batch."""
+    loss: float | None = None
+    """Mean loss of the last batch in nats a token, before its update; None: not finite."""
+    gradient_norm: float | None = None
+    """Global norm of the last gradient before clipping; None: not finite."""
+    learning_rate: float = 0.0
+    """AdamW's rate in the last step."""
+    recent_losses: tuple[float, ...] = ()
+    """Losses of the last steps that were not skipped, oldest first (`lm/training/spikes.py`)."""
+    recent_norms: tuple[float, ...] = ()
+    """Gradient norms of the same steps."""
+    num_skipped: int = 0
+    """Steps skipped as spikes in the whole run."""
+    skipped_in_a_row: int = 0
+    """Steps skipped since the last update."""
+    anchor_step: int = -1
+    """Step of the checkpoint to which spikes lead back; -1 before the first."""
+    rolled_back_to: int = -1
+    """Anchor of the last roll-back; -1: there was none."""
+    rolled_back_at: int = -1
+    """Step at which that was."""
+    diverged: bool = False
+    """Whether training was given up."""
+    validated_step: int = -1
+    """Step of the last sampled validation; -1: there was none."""
+    valid_loss: float | None = None
+    """Its loss, in nats a token."""
+    best_step: int = -1
+    """Step of the lowest validation loss."""
+    best_valid_loss: float | None = None
+    """That loss."""
+    elapsed_s: float = 0.0
+    """Seconds spent, over all resumptions; of the machine, not of the result."""
+
+
+def state_to_json(state: TrainState) -> dict[str, Any]:
+    """Return the state as plain JSON values."""
+    return asdict(state)
+
+
+def state_from_json(values: Mapping[str, Any]) -> TrainState:
+    """Rebuild what `state_to_json` gave, also after a trip through JSON."""
+    recent = {name: tuple(values[name]) for name in ("recent_losses", "recent_norms")}
+    return TrainState(**{**values, **recent})

@@ -1,0 +1,321 @@
+"""Tests of `lm/training/train.py` and the files of one subject each that it is made of."""
+
+import _thread
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lm.checkpoint.durable import TENSORS_NAME, read_checkpoint
+from lm.checkpoint.folder import list_checkpoints
+from lm.checkpoint.weights import load_model
+from lm.config import ModelConfig, RunOptions, TrainConfig
+from lm.training.train import TrainResult, train
+
+TINY = ModelConfig(vocab_size=64, context_length=16, d_model=32, num_layers=2, num_heads=2, d_ff=64)
+BRIEF = TrainConfig(
+    batch_size=8,
+    max_steps=12,
+    warmup_steps=2,
+    log_interval=2,
+    valid_interval=5,
+    valid_batches=2,
+)
+PLAIN = RunOptions(compile="off", device="cpu", num_threads=1)
+
+
+class ShardPaths(TypedDict):
+    """The shards of both splits, as `train` takes them."""
+
+    train_shards: list[Path]
+    valid_shards: list[Path]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardPaths:
+    """Tokens with something to learn: the next is mostly the present one plus three."""
+    folder = tmp_path_factory.mktemp("shards")
+    generator = np.random.default_rng(0)
+    steps = np.where(generator.random(20_000) < 0.9, 3, generator.integers(0, 64, 20_000))
+    tokens = (np.cumsum(steps) % 64).astype(np.uint16)
+    for name, part in (("train", tokens[:18_000]), ("valid", tokens[18_000:])):
+        np.save(folder / f"{name}.npy", part)
+    return {"train_shards": [folder / "train.npy"], "valid_shards": [folder / "valid.npy"]}
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """Read a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def final_tensors(run: Path) -> Mapping[str, Tensor]:
+    """Read everything the last checkpoint of a run holds."""
+    return read_checkpoint(list_checkpoints(run / "checkpoints")[-1][1]).tensors
+
+
+def assert_same_run(left: Path, right: Path) -> None:
+    """Compare weights, averages, optimizer state and metrics of two runs bit for bit."""
+    expected, found = final_tensors(left), final_tensors(right)
+    assert expected.keys() == found.keys()
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    for name in ("model.safetensors", "config.json", "metrics.jsonl"):
+        assert (left / name).read_bytes() == (right / name).read_bytes(), name
+
+
+VARIANTS = {
+    "adamw": (BRIEF, PLAIN),
+    "muon": (replace(BRIEF, optimizer="muon"), PLAIN),
+    "accumulation": (BRIEF, replace(PLAIN, micro_batch_size=3)),
+    "average": (replace(BRIEF, ema_decay=0.9), PLAIN),
+    "faithful": (replace(BRIEF, sampling="with_replacement"), replace(PLAIN, fast=False)),
+    "bf16": (replace(BRIEF, precision="bf16", z_loss=1e-4), PLAIN),
+}
+
+
+class StopTraining(BaseException):
+    """What an orchestrator raises to stop a task; not an Exception."""
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_interrupted_run_ends_as_an_undisturbed_one(
+    tmp_path: Path, shards: ShardPaths, variant: str
+) -> None:
+    """Stopped twice and resumed: weights, optimizer, average, metrics are equal bit for bit."""
+    config, options = VARIANTS[variant]
+    train(TINY, config, options=options, output_dir=tmp_path / "whole", **shards)
+    for stop_at in (3, 7):
+
+        def stop(done: int, total: int, stop_at: int = stop_at) -> None:
+            assert total == config.max_steps
+            if done == stop_at:
+                raise StopTraining
+
+        with pytest.raises(StopTraining):
+            train(
+                TINY,
+                config,
+                options=options,
+                output_dir=tmp_path / "parts",
+                on_progress=stop,
+                **shards,
+            )
+        assert list_checkpoints(tmp_path / "parts" / "checkpoints")[-1][0] == stop_at
+    train(TINY, config, options=options, output_dir=tmp_path / "parts", **shards)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("delay_s", [0.05, 0.3])
+def test_an_interrupt_at_any_moment_loses_nothing(
+    tmp_path: Path, shards: ShardPaths, delay_s: float
+) -> None:
+    """KeyboardInterrupt out of the blue, then resumed: as if it had not happened."""
+    config = replace(BRIEF, max_steps=30, optimizer="muon")
+    train(TINY, config, options=PLAIN, output_dir=tmp_path / "whole", **shards)
+    started = threading.Event()
+
+    def interrupt() -> None:
+        started.wait()
+        time.sleep(delay_s)
+        _thread.interrupt_main()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        train(
+            TINY,
+            config,
+            options=PLAIN,
+            output_dir=tmp_path / "parts",
+            on_first_batch=lambda _: started.set(),
+            **shards,
+        )
+        thread.join()
+        time.sleep(0.1)  # trained faster than the delay: the interrupt comes here
+    except KeyboardInterrupt:
+        thread.join()
+    train(TINY, config, options=PLAIN, output_dir=tmp_path / "parts", **shards)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_training_learns_and_reports(tmp_path: Path, shards: ShardPaths) -> None:
+    """The loss falls well below the uniform one; lines, callbacks, result and files agree."""
+    seen: list[tuple[int, Mapping[str, Any]]] = []
+    first_batch: list[list[int]] = []
+    config = replace(BRIEF, max_steps=60)
+    result = train(
+        TINY,
+        config,
+        options=PLAIN,
+        output_dir=tmp_path,
+        on_metrics=lambda step, metrics: seen.append((step, metrics)),
+        on_first_batch=first_batch.extend,
+        **shards,
+    )
+    metrics, timings = lines(tmp_path / "metrics.jsonl"), lines(tmp_path / "timings.jsonl")
+    train_lines = [line for line in metrics if "train/loss" in line]
+    valid_lines = [line for line in metrics if "valid/loss" in line]
+    assert [line["step"] for line in train_lines] == list(range(2, 61, 2))
+    assert [line["step"] for line in valid_lines] == list(range(5, 61, 5))
+    assert all(line["valid/is_sampled"] for line in valid_lines)
+    assert train_lines[0]["train/loss"] > 3.9
+    assert valid_lines[-1]["valid/loss"] < 3.0
+    assert valid_lines[-1]["valid/num_tokens"] == 2 * 8 * 16
+    assert train_lines[-1]["tokens_seen"] == result.tokens_seen == 60 * 8 * 16
+    assert result.valid_loss == valid_lines[-1]["valid/loss"]
+    assert result.deterministic
+    assert not result.diverged
+    assert len(seen) == len(metrics) + len(timings)
+    assert timings[-1]["perf/tokens_per_second"] > 0
+    assert 0 <= timings[-1]["perf/data_wait_share"] <= 1
+    assert 0 < timings[-1]["perf/mfu"] < 1
+    assert np.array(first_batch).shape == (8, 17)
+    assert load_model(tmp_path).config == TINY
+    assert result.environment["micro_batch_size"] == 8
+    assert result.environment["first_step_s"] > 0
+    assert result.environment["peak_memory_bytes"] > result.environment["predicted_memory_bytes"]
+
+
+def test_a_finished_run_is_not_repeated(tmp_path: Path, shards: ShardPaths) -> None:
+    """Called again, training takes no step and gives the same result and files."""
+    first = train(TINY, BRIEF, options=PLAIN, output_dir=tmp_path, **shards)
+    content = (tmp_path / "metrics.jsonl").read_bytes()
+    steps: list[int] = []
+    second = train(
+        TINY,
+        BRIEF,
+        options=PLAIN,
+        output_dir=tmp_path,
+        on_progress=lambda done, total: steps.append(total - done),
+        **shards,
+    )
+    assert steps == [0]
+    assert (tmp_path / "metrics.jsonl").read_bytes() == content
+    assert comparable(second) == comparable(first)
+
+
+def comparable(result: TrainResult) -> TrainResult:
+    """Take out of a result what depends on the machine."""
+    return replace(result, seconds=0.0, environment={})
+
+
+def test_a_seed_determines_the_curve(tmp_path: Path, shards: ShardPaths) -> None:
+    """The same seed gives the same bytes, also with two threads; another seed another curve."""
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        config = replace(BRIEF, seed=seed, max_steps=4)
+        options = replace(PLAIN, num_threads=2)
+        train(TINY, config, options=options, output_dir=tmp_path / name, **shards)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in "bc"]
+    assert metrics[0] != metrics[1]
+
+
+def test_the_micro_batch_changes_rounding_only(tmp_path: Path, shards: ShardPaths) -> None:
+    """Accumulated over uneven micro-batches, the weights agree within fp32 rounding."""
+    config = replace(BRIEF, max_steps=3)
+    for size in (8, 3):
+        options = replace(PLAIN, micro_batch_size=size)
+        train(TINY, config, options=options, output_dir=tmp_path / str(size), **shards)
+    left, right = (load_file(tmp_path / size / "model.safetensors") for size in ("8", "3"))
+    for name in left:
+        torch.testing.assert_close(left[name], right[name], rtol=1e-3, atol=2e-5)
+
+
+def test_a_resumed_run_keeps_the_choices_that_change_rounding(
+    tmp_path: Path, shards: ShardPaths
+) -> None:
+    """Micro-batch and threads of the first part win over the options of the second."""
+    train(
+        TINY,
+        BRIEF,
+        options=replace(PLAIN, micro_batch_size=4),
+        output_dir=tmp_path,
+        **shards,
+    )
+    options = replace(PLAIN, num_threads=2)
+    result = train(TINY, BRIEF, options=options, output_dir=tmp_path, **shards)
+    assert result.environment["micro_batch_size"] == 4
+    assert result.environment["num_threads"] == 1
+
+
+def test_checkpoints_of_another_configuration_are_refused(
+    tmp_path: Path, shards: ShardPaths
+) -> None:
+    """The error names every field that differs, and nothing is overwritten."""
+    train(TINY, replace(BRIEF, max_steps=2), options=PLAIN, output_dir=tmp_path, **shards)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    other = replace(BRIEF, max_steps=2, seed=5, betas=(0.9, 0.99))
+    with pytest.raises(ValueError, match=r"train_lm\.betas was \[0\.9, 0\.95\].*seed was 0, now 5"):
+        train(TINY, other, options=PLAIN, output_dir=tmp_path, **shards)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    tmp_path: Path, shards: ShardPaths, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Resumed from the older one, the run still ends in the same bytes."""
+    options = replace(PLAIN, checkpoint_steps=3)
+    train(TINY, BRIEF, options=options, output_dir=tmp_path / "whole", **shards)
+    train(TINY, BRIEF, options=options, output_dir=tmp_path / "parts", **shards)
+    newest = list_checkpoints(tmp_path / "parts" / "checkpoints")[-1][1]
+    (newest / TENSORS_NAME).write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        train(TINY, BRIEF, options=options, output_dir=tmp_path / "parts", **shards)
+    assert "falling back" in caplog.text
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_metrics_that_were_lost_come_back_from_the_checkpoint(
+    tmp_path: Path, shards: ShardPaths
+) -> None:
+    """A run whose checkpoints alone were saved elsewhere has its whole curve again."""
+    train(TINY, BRIEF, options=PLAIN, output_dir=tmp_path, **shards)
+    content = (tmp_path / "metrics.jsonl").read_bytes()
+    (tmp_path / "metrics.jsonl").unlink()
+    train(TINY, BRIEF, options=PLAIN, output_dir=tmp_path, **shards)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("model_config", "message"),
+    [
+        (replace(TINY, vocab_size=60), "token id 6[0-3].*ids below 60"),
+        (replace(TINY, context_length=3000), "fewer than one window"),
+    ],
+)
+def test_shards_that_do_not_fit_are_refused_before_anything_is_written(
+    tmp_path: Path, shards: ShardPaths, model_config: ModelConfig, message: str
+) -> None:
+    """Unknown ids and too little text are one clear error each."""
+    with pytest.raises(ValueError, match=message):
+        train(model_config, BRIEF, options=PLAIN, output_dir=tmp_path / "x", **shards)
+    assert not (tmp_path / "x").exists()
+
+
+def test_more_processes_than_there_are_is_an_error(tmp_path: Path, shards: ShardPaths) -> None:
+    """Asking for two processes in one names the way to start two."""
+    with pytest.raises(ValueError, match=r"num_processes \(2\).*torchrun_command"):
+        train(TINY, BRIEF, options=RunOptions(num_processes=2), output_dir=tmp_path, **shards)
+
+
+def test_a_clock_ends_the_run_in_time_and_marks_it(tmp_path: Path, shards: ShardPaths) -> None:
+    """A budget of two seconds is kept, validation included; the rate has come down by then."""
+    config = replace(BRIEF, max_steps=10**6, max_minutes=2 / 60, log_interval=1)
+    result = train(TINY, config, options=PLAIN, output_dir=tmp_path, **shards)
+    metrics = lines(tmp_path / "metrics.jsonl")
+    assert not result.deterministic
+    assert result.seconds < 2.7
+    assert metrics[0]["step"] == 0
+    assert "valid/loss" in metrics[0]
+    assert result.valid_loss is not None
+    rates = [line["train/learning_rate"] for line in metrics if "train/learning_rate" in line]
+    assert rates[-1] < 0.2 * max(rates)

@@ -1,0 +1,1 @@
+"""The vocabulary files that other tools read."""

@@ -1,0 +1,184 @@
+"""Own what a tokenizer is made of, its checks, and the folder it is kept in.
+
+The folder holds GPT-2's `vocab.json` and `merges.txt`, Hugging Face's `tokenizer.json`, tiktoken's
+`ranks.tiktoken`, and `owt.json` with the split pattern and the special tokens. We read the first
+two and the last; the others are for other tools. Nothing is pickled.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizer.config import NUM_BYTES
+from tokenizer.formats.gpt2 import format_merges, format_vocab, read_merges, read_vocab
+from tokenizer.formats.hugging_face import format_tokenizer_json
+from tokenizer.formats.tiktoken import format_ranks
+from tokenizer.patterns import resolve_pattern
+from tokenizer.special_tokens import check_special_tokens
+
+VOCAB_FILE = "vocab.json"
+MERGES_FILE = "merges.txt"
+HF_FILE = "tokenizer.json"
+TIKTOKEN_FILE = "ranks.tiktoken"
+SETTINGS_FILE = "owt.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vocabulary:
+    """Hold all that determines a tokenizer's ids."""
+
+    vocab: dict[int, bytes]
+    """The bytes of each token id, from 0 on without a gap."""
+
+    merges: list[tuple[bytes, bytes]]
+    """The merges in the order in which they are applied."""
+
+    special_tokens: tuple[str, ...]
+    """The texts that are one token each; their bytes are in `vocab`."""
+
+    pattern: str
+    """The split pattern's name or regex."""
+
+
+def check_vocab(vocab: Mapping[int, bytes], merges: Sequence[tuple[bytes, bytes]]) -> None:
+    """Raise `ValueError` unless ids run from 0, all bytes are there, merges join known tokens."""
+    if vocab and (min(vocab) != 0 or max(vocab) != len(vocab) - 1):
+        raise ValueError(
+            f"token ids must run from 0 to {len(vocab) - 1} for {len(vocab)} tokens; "
+            f"these run from {min(vocab)} to {max(vocab)}"
+        )
+    ids = {token: token_id for token_id, token in vocab.items()}
+    if len(ids) < len(vocab):
+        twice = next(token for token_id, token in vocab.items() if ids[token] != token_id)
+        raise ValueError(f"token {twice!r} has two ids; each token must have one")
+    if b"" in ids:
+        raise ValueError(f"the token with id {ids[b'']} is empty; a token must have a byte or more")
+    missing = [byte for byte in range(NUM_BYTES) if bytes([byte]) not in ids]
+    if missing:
+        raise ValueError(f"byte {missing[0]} has no token; all {NUM_BYTES} bytes must have one")
+    _check_merges(merges, ids)
+
+
+def _check_merges(merges: Sequence[tuple[bytes, bytes]], ids: Mapping[bytes, int]) -> None:
+    made = {bytes([byte]) for byte in range(NUM_BYTES)}
+    seen: set[tuple[bytes, bytes]] = set()
+    for number, pair in enumerate(merges):
+        merged = pair[0] + pair[1]
+        if pair[0] in made and pair[1] in made and merged in ids and pair not in seen:
+            seen.add(pair)
+            made.add(merged)
+            continue
+        merge = f"merge {number} ({pair[0]!r} and {pair[1]!r})"
+        if pair in seen:
+            raise ValueError(f"{merge} is given twice")
+        for token in (*pair, merged):
+            if token not in ids:
+                raise ValueError(
+                    f"{merge} refers to token {token!r}, which the vocabulary does not have; "
+                    "the two belong to different tokenizers"
+                )
+        unmade = pair[0] if pair[0] not in made else pair[1]
+        raise ValueError(
+            f"{merge} joins token {unmade!r}, which no earlier merge makes; merges must be in the "
+            "order in which they were learned"
+        )
+
+
+def check_complete(
+    vocab: Mapping[int, bytes],
+    merges: Sequence[tuple[bytes, bytes]],
+    special_tokens: Sequence[str],
+) -> None:
+    """Raise `ValueError` when a token can never come out: then files do not fit together."""
+    made = {left + right for left, right in merges}
+    made.update(token.encode("utf-8") for token in special_tokens)
+    for token_id, token in vocab.items():
+        if len(token) != 1 and token not in made:
+            raise ValueError(
+                f"token {token!r} (id {token_id}) is neither a byte, nor made by a merge, nor a "
+                "special token; either the vocabulary and the merges belong to different "
+                "tokenizers, or it must be named as a special token"
+            )
+
+
+def check_special_tokens_known(vocab: Mapping[int, bytes], special_tokens: Sequence[str]) -> None:
+    """Raise `ValueError` when a special token has no id."""
+    known = set(vocab.values())
+    for token in special_tokens:
+        if token.encode("utf-8") not in known:
+            raise ValueError(f"special token {token!r} is not in the vocabulary; add it")
+
+
+def save_vocabulary(
+    folder: Path,
+    vocab: Mapping[int, bytes],
+    merges: Sequence[tuple[bytes, bytes]],
+    special_tokens: Sequence[str],
+    pattern: str,
+) -> None:
+    """Write the five files of a tokenizer; the folder is created, `owt.json` is written last.
+
+    Raises:
+        ValueError: the parts do not fit together, or a format cannot express them.
+    """
+    check_special_tokens(special_tokens)
+    check_vocab(vocab, merges)
+    check_complete(vocab, merges, special_tokens)
+    check_special_tokens_known(vocab, special_tokens)
+    settings = {"pattern": pattern, "special_tokens": list(special_tokens)}
+    contents = {
+        VOCAB_FILE: format_vocab(vocab),
+        MERGES_FILE: format_merges(merges),
+        HF_FILE: format_tokenizer_json(vocab, merges, special_tokens, pattern),
+        TIKTOKEN_FILE: format_ranks(vocab, merges, special_tokens),
+        SETTINGS_FILE: json.dumps(settings, ensure_ascii=False, indent=1) + "\n",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content.encode("utf-8"))
+
+
+def load_vocabulary(folder: Path) -> Vocabulary:
+    """Read a folder that `save_vocabulary` wrote.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is malformed, or the files disagree.
+    """
+    pattern, special_tokens = _read_settings(folder / SETTINGS_FILE)
+    vocab, merges = read_vocabulary_files(folder / VOCAB_FILE, folder / MERGES_FILE, special_tokens)
+    try:
+        check_special_tokens_known(vocab, special_tokens)
+    except ValueError as error:
+        raise ValueError(f"{folder / SETTINGS_FILE} and {VOCAB_FILE} disagree: {error}") from error
+    return Vocabulary(
+        vocab=vocab, merges=merges, special_tokens=tuple(special_tokens), pattern=pattern
+    )
+
+
+def read_vocabulary_files(
+    vocab_path: Path, merges_path: Path, special_tokens: Sequence[str]
+) -> tuple[dict[int, bytes], list[tuple[bytes, bytes]]]:
+    """Read GPT-2's two files and check that they fit together; errors as in `load_vocabulary`."""
+    vocab = read_vocab(vocab_path, special_tokens)
+    merges = read_merges(merges_path)
+    try:
+        check_vocab(vocab, merges)
+        check_complete(vocab, merges, special_tokens)
+    except ValueError as error:
+        raise ValueError(f"{vocab_path} and {merges_path} disagree: {error}") from error
+    return vocab, merges
+
+
+def _read_settings(path: Path) -> tuple[str, list[str]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        pattern, special_tokens = content["pattern"], content["special_tokens"]
+        resolve_pattern(pattern)
+        check_special_tokens(special_tokens)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path} must be a JSON object with "pattern" and "special_tokens" ({error!r})'
+        ) from error
+    return pattern, special_tokens

@@ -1,0 +1,1 @@
+"""Text files: documents, byte ranges, safe cuts, windows."""

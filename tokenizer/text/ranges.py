@@ -1,0 +1,87 @@
+"""Own how a text is divided into byte ranges that are counted and encoded apart."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tokenizer.text.cuts import CutRule, cut_rule, first_special_cut, first_whitespace_cut
+from tokenizer.text.windows import ByteSource, open_source, read_bytes
+
+_SEARCH_BYTES = 2**16
+
+
+def byte_ranges(
+    path: str | Path,
+    range_bytes: int,
+    *,
+    special_tokens: Sequence[str],
+    pattern: str,
+) -> list[tuple[int, int]]:
+    """Divide a text into ranges of about `range_bytes` that tokenize apart as they do together.
+
+    A range ends after a special token when one comes within an eighth of `range_bytes` after the
+    ideal place; else, with GPT-2's pattern, before whitespace that follows a non-whitespace
+    character; else at the next special token, however far. The result depends on the text and
+    the arguments only. An empty text has no ranges.
+
+    Args:
+        path: a local path or an fsspec URL.
+        range_bytes: ideal size in bytes.
+        special_tokens: texts that no pretoken crosses.
+        pattern: a name in `PATTERNS` or a regex.
+
+    Raises:
+        ValueError: `range_bytes` is not positive.
+    """
+    if range_bytes < 1:
+        raise ValueError(f"range_bytes ({range_bytes}) must be positive")
+    rule = cut_rule(special_tokens=special_tokens, pattern=pattern)
+    with open_source(path) as source:
+        return cut_range(source, 0, source.size_bytes, range_bytes, rule)
+
+
+def cut_range(
+    source: ByteSource, start: int, stop: int, range_bytes: int, rule: CutRule
+) -> list[tuple[int, int]]:
+    """Divide [start, stop) of an open text; both ends must be safe cuts."""
+    cuts = [start]
+    target = start + range_bytes
+    while target < stop:
+        if target > cuts[-1]:
+            cut = _find_cut(source, target, stop, range_bytes, rule)
+            if cut is None or cut >= stop:
+                break
+            cuts.append(cut)
+        target += range_bytes
+    return list(zip(cuts, [*cuts[1:], stop], strict=True)) if stop > start else []
+
+
+def _find_cut(
+    source: ByteSource, target: int, stop: int, range_bytes: int, rule: CutRule
+) -> int | None:
+    """Return the first cut at or after `target` by the order of preference of `byte_ranges`."""
+    near = min(stop, target + range_bytes // 8)
+    cut = _search(source, target, near, rule, first_special_cut)
+    if cut is None and rule.at_whitespace:
+        cut = _search(source, target, stop, rule, first_whitespace_cut)
+    if cut is None:
+        cut = _search(source, near, stop, rule, first_special_cut)
+    return cut
+
+
+def _search(
+    source: ByteSource,
+    begin: int,
+    end: int,
+    rule: CutRule,
+    find: Callable[[bytes | bytearray, int, int, CutRule], int | None],
+) -> int | None:
+    """Apply `find` to windows of [begin, end) that overlap by what a special token can span."""
+    margin = rule.max_special_bytes + 4
+    for position in range(begin, end, _SEARCH_BYTES):
+        window_start = max(0, position - margin)
+        window_stop = min(end, position + _SEARCH_BYTES)
+        data = read_bytes(source, window_start, window_stop + margin)
+        found = find(data, position - window_start, window_stop - window_start, rule)
+        if found is not None:
+            return window_start + found
+    return None

@@ -1,0 +1,1 @@
+"""From a text to merges: counts of pretokens, then byte-pair merges."""

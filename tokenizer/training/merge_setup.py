@@ -1,0 +1,142 @@
+"""Own making the arrays of the merge loop: at the start, from a checkpoint, and larger."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenizer.config import NUM_BYTES
+from tokenizer.kernels.merge_fill import fill_cells, fill_table
+from tokenizer.kernels.merge_state import (
+    BYTES_SIZE,
+    HEAP_WIDTH,
+    NUM_MERGES,
+    NUM_TOKENS,
+    SEPARATOR,
+    MergeState,
+)
+from tokenizer.kernels.pair_heap import order_word
+from tokenizer.training.counts import PretokenCounts
+
+_FIRST_PAIRS = 2**17
+"""Room for every pair of bytes at the start, and as many again."""
+
+_FIRST_NODES = 2**14
+
+
+def with_capacity(state: MergeState, name: str, size: int) -> MergeState:
+    """Return the state with one array enlarged to `size`, its content kept."""
+    old: NDArray[Any] = getattr(state, name)
+    new = np.zeros(size, dtype=old.dtype)
+    new[: len(old)] = old
+    return state._replace(**{name: new})
+
+
+def with_pairs_capacity(state: MergeState, size: int) -> MergeState:
+    """Return the state with room for `size` pairs; the table is filled anew."""
+    for name in ("pair_left", "pair_right", "pair_count", "run_start", "run_length"):
+        state = with_capacity(state, name, size)
+    state = state._replace(table=np.zeros(_table_words(size), dtype=np.uint64))
+    fill_table(state)
+    return state
+
+
+def initial_state(
+    counts: PretokenCounts, num_merges: int, byte_order: NDArray[np.uint64]
+) -> MergeState:
+    """Return the state before the first merge, its pairs not yet built.
+
+    `byte_order` is `token_order` of the 256 single bytes.
+
+    Raises:
+        ValueError: the distinct pretokens have 2**31 bytes or more in all.
+    """
+    num_cells = len(counts.data) + len(counts) + 1
+    if num_cells >= 2**31:
+        raise ValueError(
+            f"the distinct pretokens have {len(counts.data)} bytes in all, but at most 2**31 can "
+            "be merged; train on a part of the text"
+        )
+    num_tokens = NUM_BYTES + num_merges
+    cells = np.full(num_cells, SEPARATOR, dtype=np.int32)
+    fill_cells(cells, counts.data, counts.offsets)
+    order = np.zeros(num_tokens, dtype=np.uint64)
+    order[:NUM_BYTES] = byte_order
+    token_bytes = np.zeros(16 * num_tokens, dtype=np.uint8)
+    token_bytes[:NUM_BYTES] = np.arange(NUM_BYTES)
+    sizes = np.zeros(7, dtype=np.int64)
+    sizes[NUM_TOKENS] = sizes[BYTES_SIZE] = NUM_BYTES
+    length = np.ones(num_tokens, dtype=np.int64)
+    start = np.arange(num_tokens, dtype=np.int64)
+    return MergeState(
+        sizes=sizes,
+        cells=cells,
+        word_offsets=np.ascontiguousarray(counts.offsets),
+        word_counts=np.ascontiguousarray(counts.counts),
+        token_length=length,
+        token_start=start,
+        token_bytes=token_bytes,
+        token_order=order,
+        table=np.zeros(_table_words(_FIRST_PAIRS), dtype=np.uint64),
+        pair_left=np.zeros(_FIRST_PAIRS, dtype=np.int32),
+        pair_right=np.zeros(_FIRST_PAIRS, dtype=np.int32),
+        pair_count=np.zeros(_FIRST_PAIRS, dtype=np.int64),
+        run_start=np.zeros(_FIRST_PAIRS, dtype=np.int64),
+        run_length=np.zeros(_FIRST_PAIRS, dtype=np.int64),
+        pool=np.empty(0, dtype=np.uint64),
+        heap=np.zeros(HEAP_WIDTH * _FIRST_NODES, dtype=np.uint64),
+        merge_left=np.zeros(num_merges, dtype=np.int32),
+        merge_right=np.zeros(num_merges, dtype=np.int32),
+        merge_count=np.zeros(num_merges, dtype=np.int64),
+        side_weight=np.zeros((2, num_tokens + 1), dtype=np.int64),
+        side_visits=np.zeros((2, num_tokens + 1), dtype=np.int64),
+        side_tokens=np.zeros((2, num_tokens + 1), dtype=np.int32),
+        visit_entry=np.empty(0, dtype=np.uint64),
+        visit_left=np.empty(0, dtype=np.int32),
+        visit_right=np.empty(0, dtype=np.int32),
+    )
+
+
+def restored_state(
+    counts: PretokenCounts,
+    num_merges: int,
+    byte_order: NDArray[np.uint64],
+    saved: Mapping[str, NDArray[Any]],
+    *,
+    by_bytes: bool,
+) -> MergeState:
+    """Return the state after the merges of a checkpoint, its pairs not yet built."""
+    state = initial_state(counts, num_merges, byte_order)
+    merge_left, merge_right = saved["merge_left"], saved["merge_right"]
+    num_saved = len(merge_left)
+    tokens = [bytes([byte]) for byte in range(NUM_BYTES)]
+    for left, right in zip(merge_left.tolist(), merge_right.tolist(), strict=True):
+        tokens.append(tokens[left] + tokens[right])
+    num_tokens = len(tokens)
+    lengths = np.array([len(token) for token in tokens], dtype=np.int64)
+    all_bytes = np.frombuffer(b"".join(tokens), dtype=np.uint8)
+    token_bytes = np.zeros(max(len(state.token_bytes), 2 * len(all_bytes)), dtype=np.uint8)
+    token_bytes[: len(all_bytes)] = all_bytes
+    state.token_length[:num_tokens] = lengths
+    state.token_start[:num_tokens] = np.cumsum(lengths) - lengths
+    if by_bytes:
+        for token in range(num_tokens):
+            state.token_order[token] = order_word(
+                token_bytes, int(state.token_start[token]), int(state.token_length[token])
+            )
+    else:
+        merged = np.arange(NUM_BYTES, num_tokens, dtype=np.uint64)
+        state.token_order[NUM_BYTES:num_tokens] = ~merged
+    state.merge_left[:num_saved] = merge_left
+    state.merge_right[:num_saved] = merge_right
+    state.merge_count[:num_saved] = saved["merge_count"]
+    state.sizes[NUM_TOKENS] = num_tokens
+    state.sizes[NUM_MERGES] = num_saved
+    state.sizes[BYTES_SIZE] = len(all_bytes)
+    return state._replace(cells=saved["cells"], token_bytes=token_bytes)
+
+
+def _table_words(num_pairs: int) -> int:
+    """Return the words of a table at most half full with `num_pairs`: two a slot, a power of 2."""
+    return 4 * int(2 ** np.ceil(np.log2(num_pairs)))
