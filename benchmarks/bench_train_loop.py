@@ -1,9 +1,9 @@
 """What the training loop costs beyond the bare step: data, metrics, spikes, checkpoints.
 
-Runs `lm.training.train` on the course's model and, between its steps, in the same process,
-blocks of the bare step (forward, backward, clip, update on a batch in memory), so that both see
-the same load of the machine. A checkpoint is timed by itself and spread over the minute between two of them, as
-if its thread stopped the training altogether.
+Runs `lm.training.train` on the course's model and, between its steps, in the same process, blocks
+of the bare step (forward, backward, clip, update on a batch in memory), so that both see the same
+load of the machine. A checkpoint is timed by itself and spread over the minute between two of
+them, as if its thread stopped the training altogether.
 """
 
 import argparse

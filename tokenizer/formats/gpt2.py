@@ -1,8 +1,8 @@
 """Own GPT-2's two vocabulary files: `vocab.json` (token to id) and `merges.txt`.
 
 Both write bytes as printable characters (`tokenizer.formats.byte_level`), so that tokens with
-spaces, line ends or invalid UTF-8 are as safe as any other. Our `merges.txt` has no `#version` line, as
-in the course's fixtures; one is accepted when reading.
+spaces, line ends or invalid UTF-8 are as safe as any other. Our `merges.txt` has no `#version`
+line, as in the course's fixtures; one is accepted when reading.
 """
 
 import hashlib
