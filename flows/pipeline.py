@@ -1,26 +1,24 @@
 """The flow `owt-pipeline`: from raw text to a model that writes text, stage by stage."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+import time
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from prefect import Task, flow, runtime
-from prefect.tasks import exponential_backoff
+from prefect import flow, runtime
 
-from flows.bookkeeping import SelectionDone, StageCall, StageLog, open_run, summarize
-from flows.config import PipelineConfig, resolve_config
+from artifacts.record import Reference
+from flows.config import resolve_config
+from flows.context import open_run
 from flows.presets import find_preset
-from flows.selection import select_stages
-from tasks.count_pretokens import count_pretokens
-from tasks.download import download
-from tasks.encode_shards import encode_shards, shards_identity
-from tasks.evaluate import evaluate, evaluation_identity
-from tasks.generate import generate, samples_identity
-from tasks.stage import RunContext
-from tasks.train_lm import train_lm
-from tasks.train_tokenizer import train_tokenizer
+from flows.selection import Selection, select_stages
+from flows.stages import placeholder, walk_stages
+from flows.summary import StageEnding, summarize
+from tasks.download import pin_by_fetching
+from tasks.sources import Source, with_known_hash
+from tasks.stage import RunContext, Stage
+
+S = TypeVar("S")
 
 
 def name_run() -> str:
@@ -49,72 +47,52 @@ def owt_pipeline(
         force: Stages to build again though they are cached.
 
     Returns:
-        A summary as plain JSON: the stages with their artifacts, the evaluation, the samples.
+        A summary as plain JSON: the stages with their artifacts, and what is shown of each.
     """
     resolved = resolve_config(find_preset(preset), config, overrides or ())
     selection = select_stages(only=only, start_from=start_from, force=force or ())
     context, tracked = open_run(resolved, preset, selection)
-    log = StageLog(selection)
+    performing = Performing(context, selection)
     try:
-        with suppress(SelectionDone):
-            perform_stages(log, context, resolved)
+        walk_stages(resolved, performing)
     except BaseException as error:
         tracked.finish("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    summary = summarize(log, context, tracked)
+    summary = summarize(performing.endings, context, tracked)
     tracked.finish("FINISHED")
     return summary
 
 
-def perform_stages(log: StageLog, context: RunContext, config: PipelineConfig) -> None:
-    """Perform the stages in order, each on the references of those before."""
-    perform = log.perform
-    retries: dict[str, Any] = {
-        "retries": config.run.retries,
-        "retry_delay_seconds": exponential_backoff(config.run.retry_delay_s),
-    }
-    one = partial(_as_stage, retries)
-    options = config.run.options
-    corpus, separator = config.corpus, config.corpus.document_separator
+class Performing:
+    """Performs the wanted stages of one run, one after the other, and keeps how each ended."""
 
-    train_text = perform("download", "train", one(download), context, corpus, "train")
-    valid_text = perform("download", "valid", one(download), context, corpus, "valid", train_text)
+    def __init__(self, context: RunContext, selection: Selection) -> None:
+        self.context = context
+        self.selection = selection
+        self.endings: list[StageEnding] = []
 
-    counts = perform(
-        "count_pretokens",
-        "",
-        partial(count_pretokens, **retries),
-        context,
-        config.tokenizer,
-        train_text,
-    )
-    tokenizer = perform(
-        "train_tokenizer", "", one(train_tokenizer), context, config.tokenizer, counts
-    )
+    def pin(self, source: Source) -> Source:
+        """Return the source with its content hash; fetches what cannot be known otherwise."""
+        known = with_known_hash(source, Path(self.context.root))
+        return known if known.sha256 else pin_by_fetching(self.context, source)
 
-    shards = {}
-    for split, text in {"train": train_text, "valid": valid_text}.items():
-        identity = shards_identity(config.tokenizer, split, separator, text, tokenizer)
-        encode = partial(encode_shards, **retries)
-        shards[split] = perform("encode_shards", split, encode, context, identity)
-
-    model = perform(
-        "train_lm", "", one(train_lm), context, config.model, config.train_lm, options, shards
-    )
-
-    if "evaluate" in log.selection.wanted:
-        evaluation = evaluation_identity(
-            config.evaluate, model=model, tokenizer=tokenizer, **shards
+    def visit(
+        self, stage: Stage[S], settings: S, label: str = "", **inputs: Reference
+    ) -> Reference:
+        """Find or build the stage's artifact, unless the stage was not asked for."""
+        if stage.name not in self.selection.wanted:
+            return placeholder(stage)
+        clock = time.perf_counter()
+        identity = stage.identify(settings, **inputs)
+        assert identity is not None  # `pin` has found the content of every source
+        state = stage.perform(self.context, identity, settings)
+        reference: Reference = state.result()
+        ending = StageEnding(
+            stage=stage,
+            label=label,
+            reference=reference,
+            is_cached=state.name == "Cached",
+            seconds=round(time.perf_counter() - clock, 2),
         )
-        perform("evaluate", "", one(evaluate), context, evaluation, config.evaluate, options)
-
-    samples = samples_identity(
-        config.generate, model=model, tokenizer=tokenizer, train=shards["train"]
-    )
-    perform("generate", "", one(generate), context, samples, config.generate, options)
-
-
-def _as_stage(options: Mapping[str, Any], task: Task[..., Any]) -> StageCall:
-    """Return a call of the task that gives its state, which says whether it was cached."""
-    call: StageCall = partial(task.with_options(**options), return_state=True)  # type: ignore[assignment] # Prefect allows coroutines too
-    return call
+        self.endings.append(ending)
+        return reference

@@ -1,24 +1,22 @@
 """What a run would do: every fingerprint before anything runs, what is cached, and why not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from artifacts.checking import check
 from artifacts.identity import PLACE_DIGITS, Identity
 from artifacts.record import Record, Reference
 from artifacts.store import Store, list_records
 from flows.config import PipelineConfig
-from flows.predict import Prediction, predict
-from tasks.count_pretokens import counts_identity
-from tasks.download import corpus_identity
-from tasks.encode_shards import shards_identity
-from tasks.evaluate import evaluation_identity
-from tasks.generate import samples_identity
-from tasks.sources import known_content, source_of
+from flows.stages import placeholder, walk_stages
+from tasks.prediction import Outlook, Prediction
+from tasks.sources import Source, with_known_hash
+from tasks.stage import Stage
 from tasks.tracking import flatten
-from tasks.train_lm import model_identity
-from tasks.train_tokenizer import tokenizer_identity
+
+S = TypeVar("S")
 
 UNKNOWN = "UNKNOWN"
 """The content of a corpus without a pin is known only when it was fetched."""
@@ -33,77 +31,69 @@ class PlannedStage:
     status: str
     """HIT, MISS, STALE, LOCKED or UNKNOWN."""
     reason: str
-    fingerprint: str
-    """First 16 hex digits, the artifact's folder; "" while unknown."""
+    identity: Identity | None
+    """`None` while the content of the corpus is unknown."""
     prediction: Prediction
 
+    @property
+    def fingerprint(self) -> str:
+        """First 16 hex digits, the artifact's folder; "" while unknown."""
+        return self.identity.fingerprint[:PLACE_DIGITS] if self.identity else ""
 
-def plan_stages(config: PipelineConfig, store: Store, root: Path) -> Iterator[PlannedStage]:
-    """Yield every stage with its status; nothing is built or fetched."""
-    records = list_records(store)
-    names = [("download", split) for split in ("train", "valid")]
-    names += [("count_pretokens", ""), ("train_tokenizer", "")]
-    names += [("encode_shards", split) for split in ("train", "valid")]
-    names += [("train_lm", ""), ("evaluate", ""), ("generate", "")]
-    identities = pipeline_identities(config, store, root)
-    for stage, label in names:
-        identity = identities.get(f"{stage} {label}".strip())
-        status, reason, short = UNKNOWN, "the corpus must be fetched first", ""
-        if identity is not None:
-            found = check(store, stage, identity.fingerprint)
-            status, reason = found.status.upper(), found.reason
-            short = identity.fingerprint[:PLACE_DIGITS]
-            if found.status == "miss":
-                reason = explain_miss(identity, [item for item in records if item.stage == stage])
-        prediction = predict(stage, label, config, records) if status != "HIT" else Prediction()
-        yield PlannedStage(
-            stage=stage,
+
+def plan_stages(config: PipelineConfig, store: Store, root: Path) -> list[PlannedStage]:
+    """Return every stage with its status; nothing is built or fetched."""
+    planning = _Planning(config, store, root)
+    walk_stages(config, planning)
+    return planning.rows
+
+
+class _Planning:
+    """Looks up what a run would find at each stage."""
+
+    def __init__(self, config: PipelineConfig, store: Store, root: Path) -> None:
+        self.store = store
+        self.root = root
+        self.outlook = Outlook(
+            records=list_records(store),
+            corpus=config.corpus.name,
+            model=config.model,
+            options=config.run.options,
+        )
+        self.rows: list[PlannedStage] = []
+
+    def pin(self, source: Source) -> Source:
+        return with_known_hash(source, self.root)
+
+    def visit(
+        self, stage: Stage[S], settings: S, label: str = "", **inputs: Reference
+    ) -> Reference:
+        is_known = all(reference.fingerprint for reference in inputs.values())
+        identity = stage.identify(settings, **inputs) if is_known else None
+        status, reason = self._status(identity)
+        prediction = stage.predict(settings, self.outlook) if status != "HIT" else Prediction()
+        row = PlannedStage(
+            stage=stage.name,
             label=label,
             status=status,
             reason=reason,
-            fingerprint=short,
+            identity=identity,
             prediction=prediction,
         )
+        self.rows.append(row)
+        return identity.reference(self.store.url) if identity else placeholder(stage)
+
+    def _status(self, identity: Identity | None) -> tuple[str, str]:
+        if identity is None:
+            return UNKNOWN, "the corpus must be fetched first"
+        found = check(self.store, identity.stage, identity.fingerprint)
+        reason = found.reason
+        if found.status == "miss":
+            reason = explain_miss(identity, self.outlook.of_stage(identity.stage))
+        return found.status.upper(), reason
 
 
-def pipeline_identities(config: PipelineConfig, store: Store, root: Path) -> dict[str, Identity]:
-    """Chain the identities of all stages as far as the corpus's content is known."""
-    identities: dict[str, Identity] = {}
-
-    def add(name: str, identity: Identity) -> Reference:
-        identities[name] = identity
-        return identity.reference(store.url)
-
-    corpus: dict[str, Reference] = {}
-    for split in ("train", "valid"):
-        source = source_of(config.corpus, split)
-        content = known_content(source, config.corpus, root)
-        if content is None:
-            return identities
-        identity = corpus_identity(config.corpus, source, content, corpus.get("train"))
-        corpus[split] = add(f"download {split}", identity)
-
-    counts = add("count_pretokens", counts_identity(config.tokenizer, corpus["train"]))
-    tokenizer = add("train_tokenizer", tokenizer_identity(config.tokenizer, counts))
-    separator = config.corpus.document_separator
-    shards = {
-        split: add(
-            f"encode_shards {split}",
-            shards_identity(config.tokenizer, split, separator, text, tokenizer),
-        )
-        for split, text in corpus.items()
-    }
-    model = add("train_lm", model_identity(config.model, config.train_lm, shards))
-    evaluation = evaluation_identity(config.evaluate, model=model, tokenizer=tokenizer, **shards)
-    add("evaluate", evaluation)
-    add(
-        "generate",
-        samples_identity(config.generate, model=model, tokenizer=tokenizer, train=shards["train"]),
-    )
-    return identities
-
-
-def explain_miss(identity: Identity, records: list[Record]) -> str:
+def explain_miss(identity: Identity, records: Sequence[Record]) -> str:
     """Say what differs from the nearest artifact of the stage that is there."""
     if not records:
         return f"no {identity.stage} artifact is there yet"

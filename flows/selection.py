@@ -4,19 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flows.config import nearest
-
-ANCESTORS: dict[str, tuple[str, ...]] = {
-    "download": (),
-    "count_pretokens": ("download",),
-    "train_tokenizer": ("download", "count_pretokens"),
-    "encode_shards": ("download", "count_pretokens", "train_tokenizer"),
-    "train_lm": ("download", "count_pretokens", "train_tokenizer", "encode_shards"),
-    "evaluate": ("download", "count_pretokens", "train_tokenizer", "encode_shards", "train_lm"),
-    "generate": ("download", "count_pretokens", "train_tokenizer", "encode_shards", "train_lm"),
-}
-"""Every stage, in the order of the flow, with all stages that it builds on."""
-
-STAGES = tuple(ANCESTORS)
+from flows.stages import stage_ancestors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,18 +25,20 @@ def select_stages(*, only: str = "", start_from: str = "", force: Sequence[str] 
     Raises:
         ValueError: A stage is unknown, or the words contradict each other.
     """
+    ancestors = stage_ancestors()
+    stages = list(ancestors)
     for name in filter(None, (only, start_from, *force)):
-        if name not in ANCESTORS:
-            raise ValueError(f"unknown stage {name!r}; {nearest(name, STAGES)}")
+        if name not in ancestors:
+            raise ValueError(f"unknown stage {name!r}; {nearest(name, stages)}")
     if only and start_from:
         raise ValueError(f"--only {only} and --from {start_from} exclude each other; take one")
-    first = STAGES.index(start_from or STAGES[0])
-    built = {only} if only else set(STAGES[first:])
-    required = {stage for name in built for stage in ANCESTORS[name]} - built
+    first = stages.index(start_from) if start_from else 0
+    built = {only} if only else set(stages[first:])
+    required = {stage for name in built for stage in ancestors[name]} - built
     if outside := sorted(set(force) - built):
         raise ValueError(f"--force {outside[0]} is outside the stages of this run: {sorted(built)}")
     return Selection(
         wanted=frozenset(built | required),
-        required=tuple(sorted(required, key=STAGES.index)),
+        required=tuple(sorted(required, key=stages.index)),
         force=tuple(force),
     )

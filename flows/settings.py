@@ -6,6 +6,7 @@ user has set in the environment win. Imports nothing heavy.
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 EXPERIMENT = "owt-pipeline"
@@ -70,8 +71,12 @@ def prefect_api_url() -> str:
 
 
 def set_prefect_api_url(url: str) -> None:
-    """Point this process at a Prefect server; call before importing Prefect."""
+    """Point this process at a Prefect server, also where Prefect has read its settings already."""
     os.environ["PREFECT_API_URL"] = url
+    if "prefect.context" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
 
 
 def tracking_uri(root: Path) -> str:

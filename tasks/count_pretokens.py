@@ -1,13 +1,13 @@
-"""Stage `count_pretokens`: how often each pretoken stands in the training text.
+"""Stage `count_pretokens`: how often each pretoken occurs in the training text.
 
 Mapped over byte ranges. Counts are an artifact of their own, so that another vocabulary size
 reuses them.
 """
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from prefect import task
 from prefect.client.schemas.objects import State
@@ -17,16 +17,19 @@ from artifacts.record import Reference
 from artifacts.staging import Staging, add_part, open_staging, staged_parts
 from artifacts.store import Store
 from tasks.map_ranges import ByteRange, map_ranges, part_name
+from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.stage import (
     STAGE_OPTIONS,
     Built,
     RunContext,
+    Stage,
     build_once,
     find_artifact,
+    retry_options,
     sole_builder,
     store_of,
 )
-from tasks.text import text_location
+from tasks.text import known_text_bytes, text_bytes, text_location
 from tokenizer.config import TokenizerConfig
 from tokenizer.kernels.class_ranges import CLASS_TABLE_SHA256
 
@@ -35,7 +38,7 @@ VERSION = 1
 
 
 def counts_identity(config: TokenizerConfig, text: Reference) -> Identity:
-    """Say what the counts depend on: the split into pretokens, and the text."""
+    """Return what the counts depend on: the split into pretokens, and the text."""
     return Identity(
         stage=STAGE,
         version=VERSION,
@@ -50,32 +53,39 @@ def counts_identity(config: TokenizerConfig, text: Reference) -> Identity:
 
 
 def count_pretokens(
-    context: RunContext, config: TokenizerConfig, text: Reference, **task_options: Any
-) -> State[Any]:
+    context: RunContext, identity: Identity, config: TokenizerConfig
+) -> State[Reference]:
     """Count range by range on the flow's task runner, then publish; called from a flow."""
-    identity = counts_identity(config, text)
-    finish = finish_count_pretokens.with_options(**task_options)
+    options = retry_options(context)
+    finish = partial(
+        finish_count_pretokens.with_options(**options), context, identity, config, return_state=True
+    )
     if find_artifact(context, identity) is not None:
-        return finish(context, identity, return_state=True)
+        return finish()
     started_at = datetime.now(UTC)
     with sole_builder(context, identity):
         store = store_of(context)
         staged = staged_parts(open_staging(store, STAGE, identity.fingerprint))
-        ranges = count_ranges(store, identity)
+        ranges = count_ranges(store, identity, config)
         map_ranges(
-            count_range.with_options(**task_options),
+            count_range.with_options(**options),
             ranges,
             finished=[n for n in range(len(ranges)) if part_name("part", n, ".parquet") in staged],
             workers=context.workers,
             description="count pretokens",
-            arguments={"context": context, "identity": identity},
+            arguments={"context": context, "identity": identity, "config": config},
         )
-        return finish(context, identity, mapped_since=started_at, return_state=True)
+        return finish(mapped_since=started_at)
 
 
 @task(name="count_pretokens_range", task_run_name="count_pretokens {start}-{stop}", **STAGE_OPTIONS)
 def count_range(
-    context: RunContext, identity: Identity, number: int, start: int, stop: int
+    context: RunContext,
+    identity: Identity,
+    config: TokenizerConfig,
+    number: int,
+    start: int,
+    stop: int,
 ) -> None:
     """Count the pretokens of one byte range into a part of their own."""
     from tokenizer.training.count import count_pretokens as count
@@ -86,8 +96,8 @@ def count_range(
         _text(store, identity),
         start=start,
         stop=stop,
-        pattern=str(identity.config["pattern"]),
-        special_tokens=_special_tokens(identity),
+        pattern=config.pattern,
+        special_tokens=config.special_tokens,
     )
     with TemporaryDirectory() as folder:
         path = Path(folder) / "part.parquet"
@@ -98,12 +108,15 @@ def count_range(
 
 @task(name=STAGE, task_run_name=STAGE, **STAGE_OPTIONS)
 def finish_count_pretokens(
-    context: RunContext, identity: Identity, mapped_since: datetime | None = None
+    context: RunContext,
+    identity: Identity,
+    config: TokenizerConfig,
+    mapped_since: datetime | None = None,
 ) -> State[Reference]:
     """Publish the counts of all ranges as one artifact."""
 
     def build(staging: Staging) -> Built:
-        ranges = count_ranges(store_of(context), identity)
+        ranges = count_ranges(store_of(context), identity, config)
         staged = staged_parts(staging)
         assert len(staged) == len(ranges)  # the flow ends before this where a range failed
         size_bytes = sum(stop - start for start, stop in ranges)
@@ -112,23 +125,29 @@ def finish_count_pretokens(
     return build_once(context, identity, build, mapped_since=mapped_since)
 
 
-def count_ranges(store: Store, identity: Identity) -> list[ByteRange]:
+def count_ranges(store: Store, identity: Identity, config: TokenizerConfig) -> list[ByteRange]:
     """Return the byte ranges that are counted apart."""
     from tokenizer.text.ranges import byte_ranges
 
     return byte_ranges(
         _text(store, identity),
-        int(str(identity.config["range_bytes"])),
-        special_tokens=_special_tokens(identity),
-        pattern=str(identity.config["pattern"]),
+        config.range_bytes,
+        special_tokens=config.special_tokens,
+        pattern=config.pattern,
     )
+
+
+def predict(config: TokenizerConfig, outlook: Outlook) -> Prediction:
+    """Predict the time from the size of the text."""
+    del config
+    size_bytes = known_text_bytes(outlook, "train")
+    return Prediction(seconds=predicted_seconds(outlook.of_stage(STAGE), size_bytes, text_bytes))
+
+
+COUNT_PRETOKENS = Stage(
+    name=STAGE, identify=counts_identity, perform=count_pretokens, predict=predict
+)
 
 
 def _text(store: Store, identity: Identity) -> str:
     return text_location(store, identity.inputs["text"], "train")
-
-
-def _special_tokens(identity: Identity) -> tuple[str, ...]:
-    tokens = identity.config["special_tokens"]
-    assert isinstance(tokens, tuple)  # set by `counts_identity`
-    return tokens

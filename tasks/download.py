@@ -14,21 +14,31 @@ from artifacts.content_hash import content_hash
 from artifacts.fetching.unpacking import unpack
 from artifacts.identity import Identity
 from artifacts.reading import local_file
-from artifacts.record import ExternalFile, Reference
+from artifacts.record import ExternalFile, Record, Reference
 from artifacts.staging import Staging, add_part
-from tasks.corpora import STDLIB_SCHEME, CorpusConfig
+from artifacts.store import Store
+from tasks.corpora import STDLIB_SCHEME
+from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.progress import progress
 from tasks.sources import (
     Source,
-    fetched_content,
+    fetch_unknown,
     fetched_file,
     forget_fetched,
-    known_content,
-    source_of,
 )
-from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
+from tasks.stage import (
+    STAGE_OPTIONS,
+    Built,
+    RunContext,
+    Shown,
+    Stage,
+    build_once,
+    perform_by,
+    retry_options,
+    store_of,
+)
 from tasks.stdlib_corpus import stdlib_text
-from tasks.text import text_name
+from tasks.text import known_text_bytes, text_bytes, text_name
 
 STAGE = "download"
 VERSION = 1
@@ -36,64 +46,93 @@ VERSION = 1
 DOCUMENT_HASHES = "document_hashes.npy"
 
 
-def corpus_identity(
-    config: CorpusConfig, source: Source, sha256: str, train: Reference | None
-) -> Identity:
-    """Say what a split's text depends on: the source's bytes and how they are unpacked.
+def text_identity(source: Source, train: Reference | None = None) -> Identity | None:
+    """Return what a split's text depends on: the source's bytes and how they are unpacked.
 
-    The validation split depends on the training split too, whose documents it must not repeat.
+    `None` while the bytes are unknown. The validation split depends on the training split too,
+    whose documents it must not repeat.
     """
+    if not source.sha256:
+        return None
     settings = {
         "split": source.split,
-        "sha256": sha256,
+        "sha256": source.sha256,
         "form": source.form,
-        "document_separator": config.document_separator,
+        "document_separator": source.document_separator,
     }
     if source.form == "parquet":
-        settings["text_column"] = config.text_column
+        settings["text_column"] = source.text_column
     inputs = {"train": train} if train is not None else {}
     return Identity(stage=STAGE, version=VERSION, config=settings, inputs=inputs)
 
 
-@task(name=STAGE, task_run_name="download {split}", **STAGE_OPTIONS)
-def download(
-    context: RunContext, config: CorpusConfig, split: str, train: Reference | None = None
-) -> State[Reference]:
+@task(task_run_name="fetch {source.split}", **STAGE_OPTIONS)
+def fetch_source(context: RunContext, source: Source) -> Source:
+    """Fetch a source whose bytes are unknown, so that its text has an identity."""
+    return fetch_unknown(source, Path(context.root))
+
+
+def pin_by_fetching(context: RunContext, source: Source) -> Source:
+    """Fetch a source with the retries of the run; called from a flow."""
+    pinned: Source = fetch_source.with_options(**retry_options(context))(context, source)
+    return pinned
+
+
+@task(name=STAGE, task_run_name="download {source.split}", **STAGE_OPTIONS)
+def download(context: RunContext, identity: Identity, source: Source) -> State[Reference]:
     """Bring one split of the corpus here, and find out what it holds.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The bytes are not the expected ones, or hold no document.
     """
-    source = source_of(config, split)
     root = Path(context.root)
-    sha256 = known_content(source, config, root) or fetched_content(source, root)
 
     def build(staging: Staging) -> Built:
-        text, external = _text(source, sha256, config, root, staging)
-        statistics = _statistics(context, config, split, text, train, staging)
+        text, external = _text(source, root, staging)
+        statistics = _statistics(context, identity, source, text, staging)
         if external is None:
-            add_part(staging, text, text_name(split), move=True)
+            add_part(staging, text, text_name(source.split), move=True)
         return Built(statistics=statistics, external_files=(external,) if external else ())
 
-    state = build_once(context, corpus_identity(config, source, sha256, train), build)
+    state = build_once(context, identity, build)
     forget_fetched(source, root)
     return state
 
 
-def _text(
-    source: Source, sha256: str, config: CorpusConfig, root: Path, staging: Staging
-) -> tuple[Path, ExternalFile | None]:
+def predict(source: Source, outlook: Outlook) -> Prediction:
+    """Predict the time and disk of a text from its size, where this corpus was here before."""
+    size_bytes = known_text_bytes(outlook, source.split)
+    seconds = predicted_seconds(outlook.of_stage(STAGE), size_bytes, text_bytes)
+    return Prediction(seconds=seconds, disk_bytes=size_bytes)
+
+
+def show(store: Store, record: Record) -> Shown:
+    """Show the text as a dataset of the run."""
+    del store
+    return Shown(dataset=str(record.config["split"]))
+
+
+DOWNLOAD = Stage(
+    name=STAGE,
+    identify=text_identity,
+    perform=perform_by(download),
+    predict=predict,
+    show=show,
+)
+
+
+def _text(source: Source, root: Path, staging: Staging) -> tuple[Path, ExternalFile | None]:
     """Return the split's text on this machine, and where it lies if it stays there."""
     unpacked = staging.workdir / text_name(source.split)
     if source.is_stdlib:
         with unpacked.open("wb") as file:
             split = source.uri.removeprefix(STDLIB_SCHEME)
-            file.writelines(stdlib_text(split, config.document_separator))
+            file.writelines(stdlib_text(split, source.document_separator))
         return unpacked, None
     if source.form == "text" and source.local_path is not None:
         return _referenced(source, source.local_path.resolve(), root)
-    original = source.local_path or fetched_file(source, root, sha256)
+    original = source.local_path or fetched_file(source, root)
     if source.form == "text":
         return original, None
     unit = "rows" if source.form == "parquet" else "bytes"
@@ -104,8 +143,8 @@ def _text(
             write_text_from_parquet(
                 original,
                 unpacked,
-                column=config.text_column,
-                separator=config.document_separator,
+                column=source.text_column,
+                separator=source.document_separator,
                 on_progress=on_progress,
             )
         else:
@@ -120,21 +159,16 @@ def _referenced(source: Source, path: Path, root: Path) -> tuple[Path, ExternalF
 
 
 def _statistics(
-    context: RunContext,
-    config: CorpusConfig,
-    split: str,
-    text: Path,
-    train: Reference | None,
-    staging: Staging,
+    context: RunContext, identity: Identity, source: Source, text: Path, staging: Staging
 ) -> dict[str, Any]:
     """Measure the text, stage its document hashes, and warn of what a person should know."""
     import numpy as np
 
     from tokenizer.text.documents import corpus_statistics, count_duplicates
 
-    with progress(f"look through {split}") as on_progress:
+    with progress(f"look through {source.split}") as on_progress:
         found = corpus_statistics(
-            text, separator=config.document_separator, on_progress=on_progress
+            text, separator=source.document_separator, on_progress=on_progress
         )
     hashes = staging.workdir / DOCUMENT_HASHES
     np.save(hashes, found.document_hashes)
@@ -147,10 +181,10 @@ def _statistics(
         "num_lf": found.num_lf,
         "num_crlf": found.num_crlf,
     }
-    if train is not None:
+    if train := identity.inputs.get("train"):
         train_hashes = np.load(local_file(store_of(context), train, DOCUMENT_HASHES))
         statistics["num_train_duplicates"] = count_duplicates(found.document_hashes, train_hashes)
-    _warn(split, statistics, config.document_separator)
+    _warn(source.split, statistics, source.document_separator)
     return statistics
 
 

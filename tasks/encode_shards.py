@@ -4,7 +4,10 @@ Mapped over byte ranges; each range becomes one shard and the offsets of its doc
 """
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,17 +21,20 @@ from artifacts.record import Reference
 from artifacts.staging import Staging, add_part, open_part, open_staging, staged_parts
 from artifacts.store import Store
 from tasks.map_ranges import ByteRange, map_ranges, part_name
+from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.stage import (
     STAGE_OPTIONS,
     Built,
     RunContext,
+    Stage,
     build_once,
     find_artifact,
+    retry_options,
     sole_builder,
     store_of,
 )
-from tasks.text import text_location
-from tokenizer.config import TokenizerConfig
+from tasks.text import known_text_bytes, text_bytes, text_location
+from tasks.train_tokenizer import known_bytes_per_token
 from tokenizer.kernels.class_ranges import CLASS_TABLE_SHA256
 
 STAGE = "encode_shards"
@@ -37,52 +43,67 @@ VERSION = 1
 INDEX = "index.json"
 
 
-def shards_identity(
-    config: TokenizerConfig, split: str, separator: str, text: Reference, tokenizer: Reference
-) -> Identity:
-    """Say what the shards depend on: text, tokenizer, and where the text is cut."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardSettings:
+    """Where one split's text is cut into ranges and documents."""
+
+    split: str
+    range_bytes: int
+    document_separator: str
+
+
+def shards_identity(settings: ShardSettings, text: Reference, tokenizer: Reference) -> Identity:
+    """Return what the shards depend on: text, tokenizer, and where the text is cut."""
     return Identity(
         stage=STAGE,
         version=VERSION,
-        config={
-            "split": split,
-            "range_bytes": config.range_bytes,
-            "document_separator": separator,
-            "character_classes": CLASS_TABLE_SHA256,
-        },
+        config={**asdict(settings), "character_classes": CLASS_TABLE_SHA256},
         inputs={"text": text, "tokenizer": tokenizer},
     )
 
 
-def encode_shards(context: RunContext, identity: Identity, **task_options: Any) -> State[Any]:
+def encode_shards(
+    context: RunContext, identity: Identity, settings: ShardSettings
+) -> State[Reference]:
     """Encode range by range on the flow's task runner, then publish; called from a flow."""
-    split = identity.config["split"]
-    finish = finish_encode_shards.with_options(task_run_name=f"{STAGE} {split}", **task_options)
+    options = retry_options(context)
+    finish = partial(
+        finish_encode_shards.with_options(**options),
+        context,
+        identity,
+        settings,
+        return_state=True,
+    )
     if find_artifact(context, identity) is not None:
-        return finish(context, identity, return_state=True)
+        return finish()
     started_at = datetime.now(UTC)
     with sole_builder(context, identity):
         store = store_of(context)
-        ranges = _ranges(store, identity)
+        ranges = _ranges(store, identity, settings)
         staged = staged_parts(open_staging(store, STAGE, identity.fingerprint))
         map_ranges(
-            encode_range.with_options(**task_options),
+            encode_range.with_options(**options),
             ranges,
             finished=[n for n in range(len(ranges)) if {_shard(n), _documents(n)} <= set(staged)],
             workers=context.workers,
-            description=f"encode {split}",
-            arguments={"context": context, "identity": identity},
+            description=f"encode {settings.split}",
+            arguments={"context": context, "identity": identity, "settings": settings},
         )
-        return finish(context, identity, mapped_since=started_at, return_state=True)
+        return finish(mapped_since=started_at)
 
 
 @task(
     name="encode_shards_range",
-    task_run_name="encode {identity.config[split]} {start}-{stop}",
+    task_run_name="encode {settings.split} {start}-{stop}",
     **STAGE_OPTIONS,
 )
 def encode_range(
-    context: RunContext, identity: Identity, number: int, start: int, stop: int
+    context: RunContext,
+    identity: Identity,
+    settings: ShardSettings,
+    number: int,
+    start: int,
+    stop: int,
 ) -> None:
     """Encode one byte range into a shard and the offsets of its documents."""
     from tokenizer.encoding.file_encoder import encode_file
@@ -94,25 +115,28 @@ def encode_range(
         shard, documents = Path(folder) / _shard(number), Path(folder) / _documents(number)
         encode_file(
             Tokenizer.from_folder(local_folder(store, identity.inputs["tokenizer"])),
-            _text(store, identity),
+            _text(store, identity, settings),
             start=start,
             stop=stop,
             output=shard,
             documents_output=documents,
-            document_separator=str(identity.config["document_separator"]),
+            document_separator=settings.document_separator,
         )
         add_part(staging, shard, shard.name, move=True)
         add_part(staging, documents, documents.name, move=True)
 
 
-@task(name=STAGE, **STAGE_OPTIONS)
+@task(name=STAGE, task_run_name="encode_shards {settings.split}", **STAGE_OPTIONS)
 def finish_encode_shards(
-    context: RunContext, identity: Identity, mapped_since: datetime | None = None
+    context: RunContext,
+    identity: Identity,
+    settings: ShardSettings,
+    mapped_since: datetime | None = None,
 ) -> State[Reference]:
     """Publish the shards of all ranges with an index of what each holds."""
 
     def build(staging: Staging) -> Built:
-        index = _index(store_of(context), identity, staging)
+        index = _index(_ranges(store_of(context), identity, settings), settings.split, staging)
         path = staging.workdir / INDEX
         path.write_text(json.dumps(index, indent=1) + "\n")
         add_part(staging, path, INDEX)
@@ -121,10 +145,23 @@ def finish_encode_shards(
     return build_once(context, identity, build, mapped_since=mapped_since)
 
 
-def _index(store: Store, identity: Identity, staging: Staging) -> dict[str, Any]:
+def predict(settings: ShardSettings, outlook: Outlook) -> Prediction:
+    """Predict time and disk from the size of the text: two bytes a token."""
+    size_bytes = known_text_bytes(outlook, settings.split)
+    num_tokens = size_bytes / known_bytes_per_token(outlook) if size_bytes is not None else None
+    return Prediction(
+        seconds=predicted_seconds(outlook.of_stage(STAGE), size_bytes, text_bytes),
+        disk_bytes=int(2 * num_tokens) if num_tokens is not None else None,
+    )
+
+
+ENCODE_SHARDS = Stage(name=STAGE, identify=shards_identity, perform=encode_shards, predict=predict)
+
+
+def _index(ranges: Sequence[ByteRange], split: str, staging: Staging) -> dict[str, Any]:
     shards: list[dict[str, Any]] = []
     dtype = ""
-    for number, (start, stop) in enumerate(_ranges(store, identity)):
+    for number, (start, stop) in enumerate(ranges):
         num_tokens, dtype = _npy_header(staging, _shard(number))
         num_documents, _ = _npy_header(staging, _documents(number))
         shards.append(
@@ -138,7 +175,7 @@ def _index(store: Store, identity: Identity, staging: Staging) -> dict[str, Any]
             }
         )
     return {
-        "split": identity.config["split"],
+        "split": split,
         "dtype": dtype,
         "size_bytes": sum(shard["stop"] - shard["start"] for shard in shards),
         "num_tokens": sum(shard["num_tokens"] for shard in shards),
@@ -157,21 +194,21 @@ def _npy_header(staging: Staging, name: str) -> tuple[int, str]:
     return int(shape[0]), dtype.str
 
 
-def _ranges(store: Store, identity: Identity) -> list[ByteRange]:
+def _ranges(store: Store, identity: Identity, settings: ShardSettings) -> list[ByteRange]:
     from tokenizer.encoding.tokenizer import Tokenizer
     from tokenizer.text.ranges import byte_ranges
 
     tokenizer = Tokenizer.from_folder(local_folder(store, identity.inputs["tokenizer"]))
     return byte_ranges(
-        _text(store, identity),
-        int(str(identity.config["range_bytes"])),
+        _text(store, identity, settings),
+        settings.range_bytes,
         special_tokens=tokenizer.special_tokens,
         pattern=tokenizer.pattern,
     )
 
 
-def _text(store: Store, identity: Identity) -> str:
-    return text_location(store, identity.inputs["text"], str(identity.config["split"]))
+def _text(store: Store, identity: Identity, settings: ShardSettings) -> str:
+    return text_location(store, identity.inputs["text"], settings.split)
 
 
 def _shard(number: int) -> str:

@@ -1,6 +1,7 @@
 """Stage `evaluate`: loss of the model on the whole validation set, and what to hold it against."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -8,14 +9,28 @@ from prefect import task
 from prefect.client.schemas.objects import State
 
 from artifacts.identity import Identity
-from artifacts.reading import local_folder
-from artifacts.record import Reference
+from artifacts.record import Record, Reference
 from artifacts.staging import Staging, add_part
-from lm.config import EvaluateConfig, RunOptions
+from artifacts.store import Store
+from lm.accounting import forward_flops
+from lm.config import EvaluateConfig
+from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.progress import progress
-from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
+from tasks.stage import (
+    STAGE_OPTIONS,
+    Built,
+    RunContext,
+    Shown,
+    Stage,
+    build_once,
+    perform_by,
+    store_of,
+)
+from tasks.text import known_text_bytes
+from tasks.text_model import open_text_model, score
 from tasks.tracking import stage_run
 from tasks.train_lm import shard_paths
+from tasks.train_tokenizer import known_bytes_per_token
 
 STAGE = "evaluate"
 VERSION = 1
@@ -31,21 +46,19 @@ def evaluation_identity(
     train: Reference,
     valid: Reference,
 ) -> Identity:
-    """Say what the numbers depend on; the training tokens give the entropies to compare with."""
+    """Return what the numbers depend on; the training tokens give the entropies to compare with."""
     inputs = {"model": model, "tokenizer": tokenizer, "train": train, "valid": valid}
     return Identity(stage=STAGE, version=VERSION, config=asdict(config), inputs=inputs)
 
 
 @task(name=STAGE, task_run_name=STAGE, **STAGE_OPTIONS)
-def evaluate(
-    context: RunContext, identity: Identity, config: EvaluateConfig, options: RunOptions
-) -> State[Reference]:
+def evaluate(context: RunContext, identity: Identity, config: EvaluateConfig) -> State[Reference]:
     """Evaluate the model on every token of the validation shards."""
 
     def build(staging: Staging) -> Built:
         tags = {"fingerprint": identity.fingerprint, "stage": STAGE}
         with stage_run(context.tracking, STAGE, params=asdict(config), tags=tags) as run:
-            facts = _evaluate(context, identity, config, options)
+            facts = _evaluate(context, identity, config)
             run.log_metrics(headline(facts))
         path = staging.workdir / EVALUATION
         path.write_text(json.dumps(facts, indent=1) + "\n")
@@ -56,7 +69,40 @@ def evaluate(
     return build_once(context, identity, build)
 
 
-def headline(facts: dict[str, Any]) -> dict[str, float]:
+def predict(config: EvaluateConfig, outlook: Outlook) -> Prediction:
+    """Predict the FLOPs of one pass over the validation text, and the time of the newest one."""
+    del config
+    size_bytes = known_text_bytes(outlook, "valid")
+    flops = None
+    if size_bytes is not None:
+        num_windows = size_bytes / known_bytes_per_token(outlook) / outlook.model.context_length
+        flops = int(num_windows * sum(forward_flops(outlook.model).values()))
+    return Prediction(seconds=predicted_seconds(outlook.of_stage(STAGE)), flops=flops)
+
+
+def show(store: Store, record: Record) -> Shown:
+    """Show the loss beside the entropies that it is read against."""
+    del store
+    facts = record.statistics
+    line = (
+        f"validation loss {facts['loss']:.4f} nats a token "
+        f"({facts['bits_per_byte']:.4f} bits a byte), against a unigram entropy of "
+        f"{facts['unigram_entropy']:.4f} and a bigram entropy of "
+        f"{facts['bigram_entropy']:.4f} nats of the training tokens"
+    )
+    return Shown(line=line, metrics=headline(facts))
+
+
+EVALUATE = Stage(
+    name=STAGE,
+    identify=evaluation_identity,
+    perform=perform_by(evaluate),
+    predict=predict,
+    show=show,
+)
+
+
+def headline(facts: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of an evaluation under the names of their curves."""
     names = {
         "loss": "valid/loss",
@@ -68,28 +114,17 @@ def headline(facts: dict[str, Any]) -> dict[str, float]:
     return {name: float(facts[key]) for key, name in names.items() if facts.get(key) is not None}
 
 
-def _evaluate(
-    context: RunContext, identity: Identity, config: EvaluateConfig, options: RunOptions
-) -> dict[str, Any]:
+def _evaluate(context: RunContext, identity: Identity, config: EvaluateConfig) -> dict[str, Any]:
     from lm.data.entropy import bigram_entropy, unigram_entropy
-    from lm.evaluate import evaluate_model
-    from tokenizer.encoding.tokenizer import Tokenizer
 
-    store = store_of(context)
-    tokenizer = Tokenizer.from_folder(local_folder(store, identity.inputs["tokenizer"]))
-    token_num_bytes = tokenizer.token_num_bytes()
+    text_model = open_text_model(store_of(context), identity.inputs["model"], context.options)
     with progress("evaluate", unit="tokens") as on_progress:
-        evaluation = evaluate_model(
-            local_folder(store, identity.inputs["model"]),
-            shard_paths(context, identity.inputs["valid"]),
-            config=config,
-            options=options,
-            token_num_bytes=token_num_bytes,
-            on_progress=on_progress,
-        )
+        valid_shards = shard_paths(context, identity.inputs["valid"])
+        evaluation = score(text_model, valid_shards, config=config, on_progress=on_progress)
     train_shards = shard_paths(context, identity.inputs["train"])
+    vocab_size = len(text_model.tokenizer.token_num_bytes())
     return {
         **asdict(evaluation),
-        "unigram_entropy": unigram_entropy(train_shards, len(token_num_bytes)),
-        "bigram_entropy": bigram_entropy(train_shards, len(token_num_bytes)),
+        "unigram_entropy": unigram_entropy(train_shards, vocab_size),
+        "bigram_entropy": bigram_entropy(train_shards, vocab_size),
     }

@@ -1,6 +1,7 @@
 """Stage `generate`: what the model writes after fixed prompts, and how much of it is its own."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,10 +10,22 @@ from prefect.client.schemas.objects import State
 
 from artifacts.identity import Identity
 from artifacts.reading import local_folder
-from artifacts.record import Reference
+from artifacts.record import Record, Reference
 from artifacts.staging import Staging, add_part
-from lm.config import GenerateConfig, RunOptions
-from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
+from artifacts.store import Store, reference_of
+from lm.config import GenerateConfig
+from tasks.prediction import Outlook, Prediction, predicted_seconds
+from tasks.stage import (
+    STAGE_OPTIONS,
+    Built,
+    RunContext,
+    Shown,
+    Stage,
+    build_once,
+    perform_by,
+    store_of,
+)
+from tasks.text_model import open_text_model, stream
 from tasks.tracking import stage_run
 from tasks.train_lm import shard_paths
 
@@ -26,21 +39,19 @@ SAMPLES_TEXT = "samples.txt"
 def samples_identity(
     config: GenerateConfig, *, model: Reference, tokenizer: Reference, train: Reference
 ) -> Identity:
-    """Say what the samples depend on; they are compared with the training tokens."""
+    """Return what the samples depend on; they are compared with the training tokens."""
     inputs = {"model": model, "tokenizer": tokenizer, "train": train}
     return Identity(stage=STAGE, version=VERSION, config=asdict(config), inputs=inputs)
 
 
 @task(name=STAGE, task_run_name=STAGE, **STAGE_OPTIONS)
-def generate(
-    context: RunContext, identity: Identity, config: GenerateConfig, options: RunOptions
-) -> State[Reference]:
-    """Let the model go on from each prompt, and publish what it wrote as text and JSON."""
+def generate(context: RunContext, identity: Identity, config: GenerateConfig) -> State[Reference]:
+    """Let the model continue each prompt, and publish what it wrote as text and JSON."""
 
     def build(staging: Staging) -> Built:
         tags = {"fingerprint": identity.fingerprint, "stage": STAGE}
         with stage_run(context.tracking, STAGE, params=asdict(config), tags=tags) as run:
-            samples = _generate(context, identity, config, options)
+            samples = _generate(context, identity, config)
             text = "\n\n".join(f"{sample['prompt']}{sample['text']}" for sample in samples)
             statistics = _describe(context, identity, samples)
             run.log_text(text, SAMPLES_TEXT)
@@ -58,32 +69,55 @@ def generate(
     return build_once(context, identity, build)
 
 
-def _generate(
-    context: RunContext, identity: Identity, config: GenerateConfig, options: RunOptions
-) -> list[dict[str, Any]]:
-    from lm.checkpoint.weights import load_model
-    from lm.generate import generate as generate_ids
-    from lm.machine.probe import choose_device
-    from tokenizer.encoding.tokenizer import Tokenizer
+def predict(config: GenerateConfig, outlook: Outlook) -> Prediction:
+    """Predict the time of the newest samples."""
+    del config
+    return Prediction(seconds=predicted_seconds(outlook.of_stage(STAGE)))
 
-    store = store_of(context)
-    tokenizer = Tokenizer.from_folder(local_folder(store, identity.inputs["tokenizer"]))
-    model = load_model(local_folder(store, identity.inputs["model"]), device=choose_device(options))
+
+def show(store: Store, record: Record) -> Shown:
+    """Show the samples, and how much of them is new."""
+    folder = local_folder(store, reference_of(store, record))
+    return Shown(
+        text=(folder / SAMPLES_TEXT).read_text(encoding="utf-8"),
+        text_title="A sample of what the model writes",
+        text_note=describe_novelty(record.statistics),
+        text_name=SAMPLES_TEXT,
+    )
+
+
+GENERATE = Stage(
+    name=STAGE,
+    identify=samples_identity,
+    perform=perform_by(generate),
+    predict=predict,
+    show=show,
+)
+
+
+def describe_novelty(statistics: Mapping[str, Any]) -> str:
+    """Say in a line how varied the samples are, and how much of them is the training text's."""
+    shares = ", ".join(f"{statistics[f'distinct_{n}']:.0%}" for n in (1, 2, 3))
+    line = f"different among the 1-, 2- and 3-grams of tokens: {shares}"
+    if (seen := statistics["seen_share"]) is not None:
+        line += f"; {statistics['seen_ngram']}-grams that occur in the training text: {seen:.0%}"
+    return line
+
+
+def _generate(
+    context: RunContext, identity: Identity, config: GenerateConfig
+) -> list[dict[str, Any]]:
+    text_model = open_text_model(store_of(context), identity.inputs["model"], context.options)
     samples = []
     for prompt in config.prompts:
         for number in range(config.num_samples):
-            new_ids = generate_ids(
-                model,
-                tokenizer.encode(prompt) or [tokenizer.eot_id],
-                config=config,
-                seed=config.seed + number,
-                stop_token_ids=list(tokenizer.special_token_ids.values()),
-            )
+            seed = config.seed + number
+            new_ids = stream(text_model, prompt, config=config, seed=seed)
             samples.append(
                 {
                     "prompt": prompt,
-                    "seed": config.seed + number,
-                    "text": tokenizer.decode(new_ids),
+                    "seed": seed,
+                    "text": text_model.tokenizer.decode(new_ids),
                     "token_ids": new_ids,
                 }
             )
@@ -93,7 +127,7 @@ def _generate(
 def _describe(
     context: RunContext, identity: Identity, samples: list[dict[str, Any]]
 ) -> dict[str, float | None]:
-    """Count what repeats in the samples, and what stands in the training text.
+    """Count what repeats in the samples, and what occurs in the training text.
 
     For that the training shards are brought to this machine.
     """

@@ -5,7 +5,7 @@ corpus. For any other address it is known once the file was fetched.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
@@ -32,6 +32,12 @@ class Source:
     expected_sha256: str
     """What the bytes must hash to; "": anything."""
     expected_size_bytes: int | None
+    document_separator: str
+    """Text between two documents."""
+    text_column: str
+    """Column of a Parquet file that holds the documents."""
+    sha256: str = ""
+    """What the bytes hash to; "" as long as nobody has looked."""
 
     @property
     def is_stdlib(self) -> bool:
@@ -67,49 +73,49 @@ def source_of(config: CorpusConfig, split: str) -> Source:
         form=SUFFIX_FORMS.get(PurePosixPath(urlsplit(uri).path).suffix.lower(), "text"),
         expected_sha256=given or (pin.sha256 if pin else ""),
         expected_size_bytes=pin.size_bytes if pin and not given else None,
+        document_separator=config.document_separator,
+        text_column=config.text_column,
     )
 
 
-def known_content(source: Source, config: CorpusConfig, root: Path) -> str | None:
-    """Return the sha256 of the source's bytes if it can be told without fetching, else `None`.
+def with_known_hash(source: Source, root: Path) -> Source:
+    """Return the source with its content hash, if that can be told without fetching.
 
     Raises:
         FileNotFoundError: A local file is not there.
         ValueError: A local file is not the one that the config expects.
     """
     if source.is_stdlib:
-        text = stdlib_text(source.uri.removeprefix(STDLIB_SCHEME), config.document_separator)
-        digest = hashlib.sha256()
-        for piece in text:
-            digest.update(piece)
-        return digest.hexdigest()
-    if source.local_path is not None:
-        return _local_content(source, source.local_path, root).sha256
-    if source.expected_sha256:
-        return source.expected_sha256
-    remembered = recall(source.uri, memo_dir=root / "memo")
-    return remembered.sha256 if remembered else None
+        sha256 = _stdlib_hash(source)
+    elif source.local_path is not None:
+        sha256 = _local_content(source, source.local_path, root).sha256
+    elif source.expected_sha256:
+        sha256 = source.expected_sha256
+    else:
+        remembered = recall(source.uri, memo_dir=root / "memo")
+        sha256 = remembered.sha256 if remembered else ""
+    return replace(source, sha256=sha256)
 
 
-def fetched_file(source: Source, root: Path, sha256: str | None) -> Path:
-    """Fetch a remote source below the data root, unless it is there with this hash."""
+def fetched_file(source: Source, root: Path) -> Path:
+    """Fetch a remote source below the data root, unless it is there with its hash."""
     destination = _download_path(source, root)
     with progress(f"download {source.split}") as on_progress:
         fetch(
             source.uri,
             destination,
-            sha256=sha256,
+            sha256=source.sha256 or None,
             size_bytes=source.expected_size_bytes,
             on_progress=on_progress,
         )
     return destination
 
 
-def fetched_content(source: Source, root: Path) -> str:
-    """Fetch a source of unknown content and return its sha256, remembered for the next run."""
-    content = content_hash(fetched_file(source, root, None), memo_dir=None)
+def fetch_unknown(source: Source, root: Path) -> Source:
+    """Fetch a source of unknown content; return it with its hash, remembered for the next run."""
+    content = content_hash(fetched_file(source, root), memo_dir=None)
     remember(source.uri, content, root / "memo")
-    return content.sha256
+    return replace(source, sha256=content.sha256)
 
 
 def forget_fetched(source: Source, root: Path) -> None:
@@ -120,6 +126,14 @@ def forget_fetched(source: Source, root: Path) -> None:
 def _download_path(source: Source, root: Path) -> Path:
     digest = hashlib.sha256(source.uri.encode()).hexdigest()[:16]
     return root / "downloads" / f"{digest}-{source.file_name}"
+
+
+def _stdlib_hash(source: Source) -> str:
+    digest = hashlib.sha256()
+    split = source.uri.removeprefix(STDLIB_SCHEME)
+    for piece in stdlib_text(split, source.document_separator):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _local_content(source: Source, path: Path, root: Path) -> ContentHash:

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import getpid
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
+from prefect import Task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
+from prefect.tasks import exponential_backoff
 
 from artifacts.checking import check, quarantine
 from artifacts.identity import Identity
@@ -27,7 +29,9 @@ from artifacts.publishing import publish
 from artifacts.record import ExternalFile, Record, Reference
 from artifacts.staging import Staging, open_staging
 from artifacts.store import Store, open_store, reference_of
+from lm.config import RunOptions
 from tasks.memory import peak_memory, reset_peak_memory
+from tasks.prediction import Outlook, Prediction
 from tasks.retry import retry_transient
 from tasks.tracking import TrackingTarget
 
@@ -36,7 +40,10 @@ STAGE_OPTIONS: dict[str, Any] = {
     "persist_result": False,
     "retry_condition_fn": retry_transient,
 }
-"""Prefect options of every stage's tasks; the flow adds the retries of its run config."""
+"""Prefect options of every stage's tasks; `retry_options` adds the retries of the run."""
+
+S = TypeVar("S")
+"""Settings of a stage: a section of the config, or the part of it that the stage needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +60,73 @@ class RunContext:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Names for people that go into the records."""
     code_version: str = ""
+    options: RunOptions = field(default_factory=RunOptions)
+    """How the language model's library uses this machine."""
+    retries: int = 0
+    """Times a stage is tried again after a storage or network error."""
+    retry_delay_s: float = 0.0
+    """Seconds before the first retry; each further one waits twice as long."""
     force: tuple[str, ...] = ()
     """Stages that are built again though their artifact is there."""
     required: tuple[str, ...] = ()
     """Stages that must be cached: this run was asked not to build them."""
     flow_run_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a person sees of an artifact when a run ends; plain data for terminal and MLflow."""
+
+    line: str = ""
+    """One line under the table of stages."""
+    text: str = ""
+    """A text worth reading as a whole."""
+    text_title: str = ""
+    text_note: str = ""
+    """One line under the text."""
+    text_name: str = ""
+    """File name of the text in MLflow."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Headline numbers, by the names of their curves in MLflow."""
+    dataset: str = ""
+    """Name under which MLflow lists the artifact as an input of the run."""
+
+
+def show_nothing(store: Store, record: Record) -> Shown:
+    """Show no more of an artifact than its line in the table of stages."""
+    del store, record
+    return Shown()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(Generic[S]):
+    """Everything that the pipeline knows of one stage; each stage's file makes one."""
+
+    name: str
+    identify: Callable[..., Identity | None]
+    """Gives the identity from the settings and, by keyword, the references of the inputs; `None`
+    as long as the content of a corpus is unknown."""
+    perform: Callable[[RunContext, Identity, S], State[Reference]]
+    """Finds or builds the artifact; called from a flow."""
+    predict: Callable[[S, Outlook], Prediction]
+    show: Callable[[Store, Record], Shown] = show_nothing
+
+
+def perform_by(task: Task[..., Any]) -> Callable[[RunContext, Identity, S], State[Reference]]:
+    """Return how a stage of one task is performed: with the run's retries, giving its state."""
+
+    def perform(context: RunContext, identity: Identity, settings: S) -> State[Reference]:
+        retried = task.with_options(**retry_options(context))
+        state: Any = retried(context, identity, settings, return_state=True)
+        return cast("State[Reference]", state)  # not a coroutine: no task of ours is async
+
+    return perform
+
+
+def retry_options(context: RunContext) -> dict[str, Any]:
+    """Return Prefect's options for the retries of this run."""
+    delay = exponential_backoff(context.retry_delay_s)
+    return {"retries": context.retries, "retry_delay_seconds": delay}
 
 
 @dataclass(frozen=True, kw_only=True)

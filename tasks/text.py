@@ -1,7 +1,8 @@
-"""Where the text of a corpus artifact can be read, in place, by any stage."""
+"""The text of a corpus artifact: its name, where any stage reads it in place, its size."""
 
-from artifacts.record import Reference
+from artifacts.record import Record, Reference
 from artifacts.store import Store, file_uri
+from tasks.prediction import Outlook
 
 
 def text_name(split: str) -> str:
@@ -12,3 +13,16 @@ def text_name(split: str) -> str:
 def text_location(store: Store, text: Reference, split: str) -> str:
     """Return the local path or the URL of a split's text; large texts are read by byte range."""
     return file_uri(store, text, text_name(split)).removeprefix("file://")
+
+
+def text_bytes(record: Record) -> int:
+    """Return the bytes of text that an artifact was made from."""
+    return int(record.statistics["size_bytes"])
+
+
+def known_text_bytes(outlook: Outlook, split: str) -> int | None:
+    """Return the size of a split's text, if this corpus was downloaded before."""
+    for record in outlook.of_stage("download"):
+        if (record.config["split"], record.labels.get("corpus")) == (split, outlook.corpus):
+            return text_bytes(record)
+    return None

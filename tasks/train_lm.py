@@ -7,8 +7,8 @@ staging place, and a restart finds its checkpoints there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,15 @@ from prefect.logging import get_run_logger
 from artifacts.identity import Identity
 from artifacts.mirror import drop_mirrors, mirror_files, restore_newest
 from artifacts.reading import local_folder
-from artifacts.record import Reference
+from artifacts.record import Record, Reference
 from artifacts.staging import Staging, add_part
-from artifacts.store import record_of
-from lm.config import ModelConfig, RunOptions, TrainConfig
+from lm.accounting import num_parameters, training_flops_per_token, training_memory
+from lm.config import ModelConfig, TrainConfig
+from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.progress import progress
 from tasks.retry import is_transient
-from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
+from tasks.stage import STAGE_OPTIONS, Built, RunContext, Stage, build_once, perform_by, store_of
+from tasks.text_model import tokenizer_of
 from tasks.tracking import forward_metrics, stage_run
 from tasks.training_process import train_in_processes
 
@@ -44,37 +46,63 @@ Decode = Callable[[list[int]], str]
 
 SHOWN_SEQUENCES = 3
 """Sequences of the first batch that are logged."""
+WEIGHT_BYTES = 4
+"""Weights are published as fp32."""
 
 logger = logging.getLogger(__name__)
 
 
-def model_identity(
-    model: ModelConfig, train_lm: TrainConfig, shards: Mapping[str, Reference]
-) -> Identity:
-    """Say what the weights depend on: shape, training, and both splits' tokens."""
-    return Identity(
-        stage=STAGE,
-        version=VERSION,
-        config={"model": asdict(model), "train_lm": asdict(train_lm)},
-        inputs=dict(shards),
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingSettings:
+    """What is trained, and how."""
+
+    model: ModelConfig
+    train_lm: TrainConfig
+
+
+def model_identity(settings: TrainingSettings, train: Reference, valid: Reference) -> Identity:
+    """Return what the weights depend on: shape, training, and both splits' tokens."""
+    inputs = {"train": train, "valid": valid}
+    return Identity(stage=STAGE, version=VERSION, config=asdict(settings), inputs=inputs)
 
 
 @task(name=STAGE, task_run_name=STAGE, **STAGE_OPTIONS)
 def train_lm(
-    context: RunContext,
-    model: ModelConfig,
-    train_config: TrainConfig,
-    options: RunOptions,
-    shards: Mapping[str, Reference],
+    context: RunContext, identity: Identity, settings: TrainingSettings
 ) -> State[Reference]:
-    """Train the model, or go on where an interrupted training stopped, and publish it."""
-    identity = model_identity(model, train_config, shards)
+    """Train the model, or resume an interrupted training, and publish it."""
 
     def build(staging: Staging) -> Built:
-        return _train(context, identity, model, train_config, options, staging)
+        return _train(context, identity, settings, staging)
 
     return build_once(context, identity, build)
+
+
+def predict(settings: TrainingSettings, outlook: Outlook) -> Prediction:
+    """Predict FLOPs, memory and disk from the config, and the time from an earlier training."""
+    config = settings.train_lm
+    tokens = config.max_steps * config.batch_size * settings.model.context_length
+    flops = tokens * training_flops_per_token(settings.model)
+    parts = training_memory(
+        settings.model,
+        micro_batch_size=outlook.options.micro_batch_size or config.batch_size,
+        precision=config.precision,
+        optimizer=config.optimizer,
+    )
+    return Prediction(
+        seconds=predicted_seconds(outlook.of_stage(STAGE), flops, _flops_done),
+        memory_bytes=sum(parts.values()),
+        disk_bytes=num_parameters(settings.model) * WEIGHT_BYTES,
+        flops=flops,
+    )
+
+
+def _flops_done(record: Record) -> int:
+    model = ModelConfig(**record.config["model"])
+    return int(record.statistics["tokens_seen"]) * training_flops_per_token(model)
+
+
+TRAIN_LM = Stage(name=STAGE, identify=model_identity, perform=perform_by(train_lm), predict=predict)
 
 
 def shard_paths(context: RunContext, shards: Reference) -> list[Path]:
@@ -85,30 +113,30 @@ def shard_paths(context: RunContext, shards: Reference) -> list[Path]:
 def _train(
     context: RunContext,
     identity: Identity,
-    model: ModelConfig,
-    train_config: TrainConfig,
-    options: RunOptions,
+    settings: TrainingSettings,
     staging: Staging,
 ) -> Built:
     from lm.training.run_file import RunFile
 
     folder = staging.workdir
     training = RunFile(
-        model_config=model,
-        train_config=train_config,
-        options=options,
+        model_config=settings.model,
+        train_config=settings.train_lm,
+        options=context.options,
         train_shards=shard_paths(context, identity.inputs["train"]),
         valid_shards=shard_paths(context, identity.inputs["valid"]),
         output_dir=folder,
     )
     tags = {"fingerprint": identity.fingerprint, "stage": STAGE}
     if not any(folder.glob("checkpoints/*")) and (name := restore_newest(staging)):
-        get_run_logger().info("training goes on from the checkpoint %s of another machine", name)
+        get_run_logger().info("training resumes from the checkpoint %s of another machine", name)
     with stage_run(context.tracking, STAGE, params=dict(identity.config), tags=tags) as run:
         for split, shards in identity.inputs.items():
             run.log_dataset(split, digest=shards.fingerprint, source=shards.uri, context=split)
         with forward_metrics(run, [folder / name for name in METRICS]):
-            result = _perform(training, staging, _decoder(context, identity))
+            result = _perform(
+                training, staging, tokenizer_of(store_of(context), identity.inputs["train"]).decode
+            )
         if result.diverged:
             get_run_logger().warning("training diverged at step %d", result.step)
         run.set_tags({f"environment.{name}": str(v) for name, v in result.environment.items()})
@@ -144,15 +172,6 @@ def _perform(training: RunFile, staging: Staging, decode: Decode) -> TrainResult
             on_progress=on_progress,
             on_first_batch=lambda batch: _show_batch(batch, decode),
         )
-
-
-def _decoder(context: RunContext, identity: Identity) -> Decode:
-    """Return what turns the shards' token ids into text."""
-    from tokenizer.encoding.tokenizer import Tokenizer
-
-    store = store_of(context)
-    shards = record_of(store, identity.inputs["train"])
-    return Tokenizer.from_folder(local_folder(store, shards.inputs["tokenizer"])).decode
 
 
 def _show_batch(batch: list[list[int]], decode: Decode) -> None:

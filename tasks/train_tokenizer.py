@@ -14,8 +14,9 @@ from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
 from artifacts.store import record_of
+from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.progress import progress
-from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of
+from tasks.stage import STAGE_OPTIONS, Built, RunContext, Stage, build_once, perform_by, store_of
 from tasks.text import text_name
 from tokenizer.config import NUM_BYTES, TokenizerConfig
 
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
 STAGE = "train_tokenizer"
 VERSION = 1
 
+USUAL_BYTES_PER_TOKEN = 4.0
+"""Bytes of English text a token, before a tokenizer of this store says better."""
+
 
 def tokenizer_identity(config: TokenizerConfig, counts: Reference) -> Identity:
-    """Say what the vocabulary depends on; how the text was cut for counting is not part of it."""
+    """Return what the vocabulary depends on; how the text was cut for counting is no part of it."""
     settings = asdict(config)
     del settings["range_bytes"]
     return Identity(stage=STAGE, version=VERSION, config=settings, inputs={"counts": counts})
@@ -35,7 +39,7 @@ def tokenizer_identity(config: TokenizerConfig, counts: Reference) -> Identity:
 
 @task(name=STAGE, task_run_name=STAGE, **STAGE_OPTIONS)
 def train_tokenizer(
-    context: RunContext, config: TokenizerConfig, counts: Reference
+    context: RunContext, identity: Identity, config: TokenizerConfig
 ) -> State[Reference]:
     """Train the tokenizer and publish it in every format that other tools read.
 
@@ -44,10 +48,26 @@ def train_tokenizer(
     """
 
     def build(staging: Staging) -> Built:
-        statistics = _train(context, config, counts, staging)
-        return Built(statistics=statistics)
+        return Built(statistics=_train(context, config, identity.inputs["counts"], staging))
 
-    return build_once(context, tokenizer_identity(config, counts), build)
+    return build_once(context, identity, build)
+
+
+def predict(config: TokenizerConfig, outlook: Outlook) -> Prediction:
+    """Predict the time of the newest training; the time of merges grows little with the text."""
+    del config
+    return Prediction(seconds=predicted_seconds(outlook.of_stage(STAGE)))
+
+
+TRAIN_TOKENIZER = Stage(
+    name=STAGE, identify=tokenizer_identity, perform=perform_by(train_tokenizer), predict=predict
+)
+
+
+def known_bytes_per_token(outlook: Outlook) -> float:
+    """Return the bytes of text a token of the newest tokenizer, or what is usual for English."""
+    earlier = outlook.of_stage(STAGE)
+    return float(earlier[0].statistics["bytes_per_token"]) if earlier else USUAL_BYTES_PER_TOKEN
 
 
 def _train(

@@ -50,6 +50,12 @@ def built(summary: dict[str, Any]) -> list[str]:
     return [f"{s['stage']} {s['label']}".strip() for s in summary["stages"] if not s["cached"]]
 
 
+def shown(summary: dict[str, Any], stage: str) -> dict[str, Any]:
+    """Return what a run's summary holds of one stage: its statistics, and what is shown of it."""
+    found: dict[str, Any] = next(s for s in summary["stages"] if s["stage"] == stage)
+    return {"statistics": found["statistics"], **found["shown"]}
+
+
 def run_in(root: Path) -> Run:
     """Return a call of the flow with the smoke preset and the given settings."""
     from flows.pipeline import owt_pipeline

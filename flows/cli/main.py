@@ -17,12 +17,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
-app.command("plan")(plan.plan)
-app.command("generate")(generate.generate)
+app.command()(run.run)
+app.command()(plan.plan)
+app.command()(generate.generate)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(artifacts.app, name="artifacts")
-app.command("ui")(ui.ui)
+app.command()(ui.ui)
 
 USER_MISTAKES = (ValueError, TypeError, FileNotFoundError, IsADirectoryError, PermissionError)
 """Errors that name what the user gave; everything else is a failure."""
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _stop(code: int) -> NoReturn:
-    print("owt: interrupted; the same command goes on from here", file=sys.stderr)
+    print("owt: interrupted; the same command resumes from here", file=sys.stderr)
     sys.exit(code)
 
 

@@ -13,12 +13,12 @@ from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, o
 from flows.cli.tables import plain_table, print_table
 from flows.config import resolve_config
 from flows.presets import find_preset
-from flows.selection import Selection, select_stages
 from flows.settings import data_root, prepare_environment
 from tasks.progress import format_bytes
 
 if TYPE_CHECKING:
     from flows.plan import PlannedStage
+    from flows.selection import Selection
 
 COSTS = ("seconds", "memory", "disk", "FLOPs")
 COLORS = {"HIT": "cyan", "MISS": "green", "STALE": "red", "LOCKED": "yellow", "UNKNOWN": "yellow"}
@@ -34,12 +34,14 @@ def plan(
 ) -> None:
     """Print the resolved config, and which stages are cached, will be built, and why."""
     resolved = resolve_config(find_preset(preset), overlay_of(config), settings or ())
-    selection = select_stages(only=only, start_from=start_from, force=force or ())
     root = data_root()
     prepare_environment(root)
 
     from artifacts.store import open_store
     from flows.plan import plan_stages
+    from flows.selection import select_stages
+
+    selection = select_stages(only=only, start_from=start_from, force=force or ())
 
     rich.print_json(json.dumps(dataclasses.asdict(resolved)))
     store = open_store(resolved.run.store or str(root / "artifacts"))

@@ -10,7 +10,6 @@ from flows.cli.servers import own_prefect_server
 from flows.cli.tables import plain_table, print_table
 from flows.config import resolve_config
 from flows.presets import find_preset
-from flows.selection import select_stages
 from flows.settings import data_root, prepare_environment
 
 
@@ -24,11 +23,13 @@ def run(
 ) -> None:
     """Run the pipeline; what is cached and sound is not built again."""
     overlay = overlay_of(config)
-    # Bad input is refused here, before anything heavy is imported or started.
+    # Bad input is refused here, before anything is started.
     resolve_config(find_preset(preset), overlay, settings or ())
-    select_stages(only=only, start_from=start_from, force=force or ())
     root = data_root()
     prepare_environment(root)
+    from flows.selection import select_stages
+
+    select_stages(only=only, start_from=start_from, force=force or ())
     with own_prefect_server(root):
         from flows.logs import readable_console
         from flows.pipeline import owt_pipeline
@@ -46,37 +47,26 @@ def run(
 
 
 def show_summary(summary: dict[str, Any]) -> None:
-    """Print what the run gave: a sample, the stages, the loss, and where to look next."""
-    if samples := summary.get("samples"):
-        rich.print("\n[bold]A sample of what the model writes[/bold]\n")
-        rich.print(f"{escape(samples.strip())}\n")
-        rich.print(f"[dim]{describe_samples(summary['sample_statistics'])}[/dim]\n")
+    """Print what the run gave: what is worth reading, the stages, and where to look next."""
+    stages = summary["stages"]
+    for shown in (stage["shown"] for stage in stages):
+        if shown["text"]:
+            rich.print(f"\n[bold]{escape(shown['text_title'])}[/bold]\n")
+            rich.print(f"{escape(shown['text'].strip())}\n")
+            rich.print(f"[dim]{escape(shown['text_note'])}[/dim]\n")
     table = plain_table(f"Store: {summary['store']}", ("stage", "", "artifact"), ("seconds",))
-    for stage in summary["stages"]:
+    for stage in stages:
         name = f"{stage['stage']} {stage['label']}".strip()
         ending = "[cyan]cached[/cyan]" if stage["cached"] else "[green]built[/green]"
         table.add_row(name, ending, _place(stage), f"{stage['seconds']:.2f}")
     print_table(table)
-    seconds = sum(stage["seconds"] for stage in summary["stages"])
-    built = sum(not stage["cached"] for stage in summary["stages"])
-    rich.print(f"{built} of {len(summary['stages'])} stages built, {seconds:.1f} s in stages")
-    if evaluation := summary.get("evaluation"):
-        rich.print(
-            f"validation loss {evaluation['loss']:.4f} nats a token "
-            f"({evaluation['bits_per_byte']:.4f} bits a byte), against a unigram entropy of "
-            f"{evaluation['unigram_entropy']:.4f} and a bigram entropy of "
-            f"{evaluation['bigram_entropy']:.4f} nats of the training tokens"
-        )
+    seconds = sum(stage["seconds"] for stage in stages)
+    built = sum(not stage["cached"] for stage in stages)
+    rich.print(f"{built} of {len(stages)} stages built, {seconds:.1f} s in stages")
+    for line in (stage["shown"]["line"] for stage in stages):
+        if line:
+            rich.print(escape(line))
     rich.print("[dim]owt ui[/dim] shows the runs; [dim]owt artifacts ls[/dim] the artifacts")
-
-
-def describe_samples(statistics: dict[str, Any]) -> str:
-    """Say in a line how varied the samples are, and how much of them is the training text's."""
-    shares = ", ".join(f"{statistics[f'distinct_{n}']:.0%}" for n in (1, 2, 3))
-    line = f"different among the 1-, 2- and 3-grams of tokens: {shares}"
-    if (seen := statistics["seen_share"]) is not None:
-        line += f"; {statistics['seen_ngram']}-grams that stand in the training text: {seen:.0%}"
-    return line
 
 
 def _place(stage: dict[str, Any]) -> str:

@@ -15,11 +15,12 @@ import psutil
 import pytest
 
 from artifacts.store import list_records, open_store
-from flows.selection import STAGES
+from flows.stages import stage_ancestors
 from tests.free_port import free_port
 from tests.tiny_pipeline import TINY, write_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
+STAGES = tuple(stage_ancestors())
 PREFECT = (sys.executable, "-m", "prefect")
 NUM_STAGE_RUNS = len(STAGES) + 2  # download and encode_shards run once for each split
 

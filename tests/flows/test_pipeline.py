@@ -13,12 +13,12 @@ from artifacts.checking import verify
 from artifacts.lineage import format_lineage, lineage
 from artifacts.store import open_store, resolve
 from flows.config import resolve_config
-from flows.plan import pipeline_identities
+from flows.plan import plan_stages
 from flows.presets import find_preset
 from tasks.count_pretokens import count_range, count_ranges
 from tasks.stage import RunContext
 from tasks.tracking import TrackingTarget
-from tests.tiny_pipeline import Run, built
+from tests.tiny_pipeline import Run, built, shown
 
 ALL_STAGES = [
     "download train",
@@ -41,13 +41,13 @@ def test_a_second_run_executes_no_stage(
     assert built(first) == ALL_STAGES
     assert built(second) == []
     assert [s["uri"] for s in second["stages"]] == [s["uri"] for s in first["stages"]]
-    assert second["samples"] == first["samples"]
-    assert second["evaluation"] == first["evaluation"]
+    assert shown(second, "generate") == shown(first, "generate")
+    assert shown(second, "evaluate") == shown(first, "evaluate")
 
 
 def test_the_summary_says_how_much_of_the_samples_is_new(first: dict[str, Any]) -> None:
     """Shares of different n-grams, which grow with n, and of those in the training text."""
-    shares = first["sample_statistics"]
+    shares = shown(first, "generate")["statistics"]
     assert 0 < shares["distinct_1"] <= shares["distinct_2"] <= shares["distinct_3"] <= 1
     assert 0 <= shares["seen_share"] <= 1
 
@@ -137,15 +137,17 @@ def test_a_restart_keeps_the_ranges_that_were_finished(
     run(settings, only="download")
     store = open_store(data_root / "artifacts")
     config = resolve_config(find_preset("smoke"), None, settings)
-    identity = pipeline_identities(config, store, data_root)["count_pretokens"]
+    rows = {row.stage: row for row in plan_stages(config, store, data_root)}
+    identity = rows["count_pretokens"].identity
+    assert identity is not None
     context = RunContext(
         store_url=store.url,
         root=str(data_root),
         workers=1,
         tracking=TrackingTarget(uri="", experiment=""),
     )
-    start, stop = count_ranges(store, identity)[0]
-    count_range.fn(context, identity, number=0, start=start, stop=stop)
+    start, stop = count_ranges(store, identity, config.tokenizer)[0]
+    count_range.fn(context, identity, config.tokenizer, number=0, start=start, stop=stop)
     run(settings, only="count_pretokens")
     record = resolve(store, "count_pretokens")
     with get_client(sync_client=True) as client:
@@ -201,7 +203,9 @@ def test_mlflow_has_the_run_the_nested_runs_and_their_curves(
     runs = client.search_runs([experiment.experiment_id], of_parent)
     parent = client.get_run(first["mlflow_run_id"])
     assert parent.data.params["model.d_model"] == "16"
-    assert parent.data.metrics["valid/loss"] == pytest.approx(first["evaluation"]["loss"])
+    assert parent.data.metrics["valid/loss"] == pytest.approx(
+        shown(first, "evaluate")["statistics"]["loss"]
+    )
     nested = {run.info.run_name: run for run in runs}
     assert set(nested) == {"train_lm", "evaluate", "generate"}
     train = nested["train_lm"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.corpora import OPENWEBTEXT_CORPUS, PINS, CorpusConfig
-from tasks.sources import known_content, source_of
+from tasks.sources import source_of, with_known_hash
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_local_file_is_known_by_its_bytes(tmp_path: Path) -> None:
     path.write_bytes(b"once")
     config = CorpusConfig(train=str(path))
     expected = hashlib.sha256(b"once").hexdigest()
-    assert known_content(source_of(config, "train"), config, tmp_path) == expected
+    assert with_known_hash(source_of(config, "train"), tmp_path).sha256 == expected
 
 
 def test_a_local_file_with_another_hash_than_expected_is_refused(tmp_path: Path) -> None:
@@ -46,14 +46,14 @@ def test_a_local_file_with_another_hash_than_expected_is_refused(tmp_path: Path)
     path.write_bytes(b"once")
     config = CorpusConfig(train=str(path), train_sha256="0" * 64)
     with pytest.raises(ValueError, match=rf"has sha256 {hashlib.sha256(b'once').hexdigest()}"):
-        known_content(source_of(config, "train"), config, tmp_path)
+        with_known_hash(source_of(config, "train"), tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """The message says which field and what is allowed."""
     config = CorpusConfig(train="nowhere.txt")
     with pytest.raises(FileNotFoundError, match=r"corpus.train \(nowhere.txt\) is not a readable"):
-        known_content(source_of(config, "train"), config, tmp_path)
+        with_known_hash(source_of(config, "train"), tmp_path)
 
 
 def test_an_unknown_part_of_the_stdlib_is_refused() -> None:

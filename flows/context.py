@@ -1,0 +1,74 @@
+"""The facts of a run that change no result, and the MLflow run that belongs to it."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+from prefect import runtime
+from prefect.artifacts import create_link_artifact
+
+from flows.config import PipelineConfig
+from flows.selection import Selection
+from flows.settings import EXPERIMENT, MLFLOW_PAGE, code_version, data_root, tracking_uri
+from tasks.stage import RunContext
+from tasks.tracking import TrackedRun, TrackingTarget, page_address, start_pipeline_run
+
+
+def open_run(
+    config: PipelineConfig, preset: str, selection: Selection
+) -> tuple[RunContext, TrackedRun]:
+    """Gather the facts of this run that change no result, and open its MLflow run."""
+    root = data_root()
+    tracked = _open_tracked_run(config, preset, root)
+    _link_to(tracked)
+    context = RunContext(
+        store_url=config.run.store or str(root / "artifacts"),
+        root=str(root),
+        workers=config.run.workers or os.cpu_count() or 1,
+        tracking=dataclasses.replace(tracked.target, parent_run_id=tracked.run_id),
+        labels={"preset": preset, "corpus": config.corpus.name},
+        code_version=code_version(Path(__file__).parents[1]),
+        options=config.run.options,
+        retries=config.run.retries,
+        retry_delay_s=config.run.retry_delay_s,
+        force=selection.force,
+        required=selection.required,
+        flow_run_id=str(runtime.flow_run.id or ""),
+    )
+    return context, tracked
+
+
+def _open_tracked_run(config: PipelineConfig, preset: str, root: Path) -> TrackedRun:
+    uri = tracking_uri(root)
+    artifacts = (root / "mlflow" / "artifacts").as_uri() if uri.startswith("sqlite") else ""
+    (root / "mlflow").mkdir(parents=True, exist_ok=True)
+    params = dataclasses.asdict(config)
+    del params["run"]
+    return start_pipeline_run(
+        TrackingTarget(uri=uri, experiment=EXPERIMENT, artifact_location=artifacts),
+        name=str(runtime.flow_run.name or preset),
+        params=params,
+        tags={
+            "preset": preset,
+            "corpus": config.corpus.name,
+            "prefect.flow_run_id": str(runtime.flow_run.id or ""),
+            "prefect.flow_run_url": _flow_run_page(),
+        },
+    )
+
+
+def _flow_run_page() -> str:
+    """Return the address of the run's page; "" where Prefect knows of none."""
+    address = str(runtime.flow_run.ui_url or "")
+    return address if address.startswith("http") else ""
+
+
+def _link_to(tracked: TrackedRun) -> None:
+    """Put the MLflow run on the page of the Prefect run; the tags hold the way back."""
+    if tracked.run_id:
+        create_link_artifact(
+            link=page_address(tracked, MLFLOW_PAGE),
+            link_text="MLflow run" if tracked.target.uri.startswith("http") else "after owt ui",
+            key="mlflow-run",
+            description=f"MLflow run {tracked.run_id} in {tracked.target.uri}",
+        )

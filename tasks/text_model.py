@@ -1,0 +1,119 @@
+"""One trained model with its tokenizer, opened in one place: it continues texts, and is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from artifacts.reading import local_folder
+from artifacts.record import Record, Reference
+from artifacts.store import Store, record_of, resolve
+from lm.config import EvaluateConfig, GenerateConfig, RunOptions
+from tasks.progress import OnProgress
+
+if TYPE_CHECKING:
+    from lm.evaluate import Evaluation
+    from lm.model.transformer import TransformerLM
+    from tokenizer.encoding.tokenizer import Tokenizer
+
+MODEL_STAGE = "train_lm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextModel:
+    """A model's folder on this machine and the tokenizer that its training shards were made by."""
+
+    folder: Path
+    tokenizer: Tokenizer
+    options: RunOptions
+
+    @cached_property
+    def network(self) -> TransformerLM:
+        """The weights, on the device that the options choose; loaded at the first use."""
+        from lm.checkpoint.weights import load_model
+        from lm.machine.probe import choose_device
+
+        return load_model(self.folder, device=choose_device(self.options))
+
+
+def open_text_model(store: Store, model: Reference, options: RunOptions) -> TextModel:
+    """Bring a model and its tokenizer to this machine.
+
+    Raises:
+        FileNotFoundError: The model, its shards' record or its tokenizer is not in the store.
+    """
+    shards = record_of(store, model).inputs["train"]
+    return TextModel(
+        folder=local_folder(store, model),
+        tokenizer=tokenizer_of(store, shards),
+        options=options,
+    )
+
+
+def tokenizer_of(store: Store, shards: Reference) -> Tokenizer:
+    """Open the tokenizer that token shards were made by."""
+    from tokenizer.encoding.tokenizer import Tokenizer
+
+    return Tokenizer.from_folder(local_folder(store, record_of(store, shards).inputs["tokenizer"]))
+
+
+def find_model(store: Store, name: str) -> Record:
+    """Return the model that a user means by a fingerprint's start or a label; "": the newest.
+
+    Raises:
+        ValueError: Nothing fits, or several do.
+    """
+    is_whole = not name or "/" in name or name == MODEL_STAGE
+    return resolve(store, (name or MODEL_STAGE) if is_whole else f"{MODEL_STAGE}/{name}")
+
+
+def stream(
+    text_model: TextModel,
+    prompt: str,
+    *,
+    config: GenerateConfig,
+    seed: int,
+    on_text: Callable[[str], None] | None = None,
+) -> list[int]:
+    """Return the token ids with which the model continues a prompt, up to a special token.
+
+    `on_text` gets the text as it grows, in pieces of whole characters.
+    """
+    from lm.generate import generate
+
+    tokenizer = text_model.tokenizer
+    decoder = tokenizer.incremental_decoder()
+    new_ids = generate(
+        text_model.network,
+        tokenizer.encode(prompt) or [tokenizer.eot_id],
+        config=config,
+        seed=seed,
+        stop_token_ids=list(tokenizer.special_token_ids.values()),
+        on_token=None if on_text is None else lambda token_id: on_text(decoder.push(token_id)),
+    )
+    if on_text is not None:
+        on_text(decoder.finish())
+    return new_ids
+
+
+def score(
+    text_model: TextModel,
+    shards: list[Path],
+    *,
+    config: EvaluateConfig,
+    on_progress: OnProgress | None = None,
+) -> Evaluation:
+    """Evaluate the model on every token of the shards, also in bits a byte of their text."""
+    from lm.evaluate import evaluate_model
+
+    return evaluate_model(
+        text_model.folder,
+        shards,
+        config=config,
+        options=text_model.options,
+        token_num_bytes=text_model.tokenizer.token_num_bytes(),
+        on_progress=on_progress,
+    )
