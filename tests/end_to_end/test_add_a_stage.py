@@ -1,0 +1,86 @@
+"""`docs/add-a-stage.md` is true: its edits and commands, in a copy of the checkout."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.checkout_copy import ROOT, copy_checkout
+
+PAGE = (ROOT / "docs" / "add-a-stage.md").read_text(encoding="utf-8")
+EDIT = re.compile(
+    r"In `(?P<file>[^`]+)`, below the line `(?P<line>[^`]+)`:\n\n```python\n(.*?)```", re.S
+)
+NEW_FILE = re.compile(r"A new file `(?P<file>[^`]+)`:\n\n```python\n(.*?)```", re.S)
+COMMANDS = re.compile(r"```\n((?:\.venv/bin/owt .*\n)+)```")
+
+pytestmark = pytest.mark.slow
+
+
+def follow_the_page(checkout: Path) -> None:
+    """Make the edits that the page names."""
+    for name, text in NEW_FILE.findall(PAGE):
+        (checkout / name).write_text(text, encoding="utf-8")
+    for name, line, text in EDIT.findall(PAGE):
+        path = checkout / name
+        before, anchor, after = path.read_text(encoding="utf-8").partition(f"\n{line}\n")
+        assert anchor, f"{name} has no line {line!r}"
+        path.write_text(f"{before}{anchor}{text}{after}", encoding="utf-8")
+
+
+def run_command(command: str, checkout: Path) -> str:
+    """Run a line of the page as typed, in the checkout."""
+    mine = ("PREFECT_", "MLFLOW_", "OWT_", "PYTHON")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
+    done = subprocess.run(
+        command, shell=True, cwd=checkout, env=env, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout to which the page's stage was added."""
+    copy = copy_checkout(tmp_path_factory.mktemp("checkout"))
+    follow_the_page(copy)
+    return copy
+
+
+def test_a_stage_is_one_file_one_line_and_one_section(checkout: Path) -> None:
+    """After the page's edits its commands plan, build, show and trace the new stage."""
+    assert len(NEW_FILE.findall(PAGE)) == 1
+    (commands,) = COMMANDS.findall(PAGE)
+    download, plan, run, lineage = commands.splitlines()
+    assert "download train" in run_command(download, checkout)
+
+    planned = run_command(plan, checkout)
+    assert re.search(r"download train +HIT", planned)
+    assert re.search(r"count_words +MISS", planned)
+
+    first = run_command(run, checkout)
+    assert "1 of 3 stages built" in first
+    assert "the most frequent word is 'the'" in first
+    assert "0 of 3 stages built" in run_command(run, checkout)
+
+    traced = run_command(lineage, checkout)
+    assert "count_words/" in traced
+    assert "download/" in traced
+
+
+def test_no_other_stage_changes(checkout: Path) -> None:
+    """The plan of the whole pipeline has the fingerprints that it has without the new stage."""
+    command = ".venv/bin/owt plan --preset smoke"
+    rows = fingerprints(run_command(command, checkout))
+    assert rows.pop("count_words")
+    code = "from flows.__main__ import main; main()"
+    ours = run_command(f"{ROOT}/.venv/bin/python -c '{code}' plan --preset smoke", ROOT)
+    assert fingerprints(ours) == rows
+
+
+def fingerprints(plan: str) -> dict[str, str]:
+    """Return stage and fingerprint of each row of a plan."""
+    rows = re.findall(r"^ (\w+(?: \w+)?) +(?:HIT|MISS|STALE) +([0-9a-f]{16})", plan, re.M)
+    return dict(rows)
