@@ -28,11 +28,14 @@ class Listing:
         self.lines: list[str] = []
 
     def pin(self, source: Source) -> Source:
+        """Leave the source as it is."""
         return source
 
     def visit(
         self, stage: Stage[S], settings: S, label: str = "", **inputs: Reference
     ) -> Reference:
+        """Write the stage down with what it is made from."""
+        del settings
         made_from = ", ".join(f"{name}={source.stage}" for name, source in inputs.items())
         self.lines.append(f"{stage.name} {label}({made_from})")
         return placeholder(stage)
@@ -42,6 +45,7 @@ def test_the_walk_is_the_diagram_of_the_readme() -> None:
     """Each stage comes after those that it is made from, and says which they are."""
     listing = Listing()
     walk_stages(PipelineConfig(), listing)
+    tokens = "tokenizer=train_tokenizer, train=encode_shards"
     assert listing.lines == [
         "download train()",
         "download valid(train=download)",
@@ -50,9 +54,8 @@ def test_the_walk_is_the_diagram_of_the_readme() -> None:
         "encode_shards train(text=download, tokenizer=train_tokenizer)",
         "encode_shards valid(text=download, tokenizer=train_tokenizer)",
         "train_lm (train=encode_shards, valid=encode_shards)",
-        "evaluate (model=train_lm, tokenizer=train_tokenizer, train=encode_shards, "
-        "valid=encode_shards)",
-        "generate (model=train_lm, tokenizer=train_tokenizer, train=encode_shards)",
+        f"evaluate (model=train_lm, {tokens}, valid=encode_shards)",
+        f"generate (model=train_lm, {tokens})",
     ]
 
 
