@@ -1,4 +1,4 @@
-"""The bars that the project set itself, each beside what was measured, as a table."""
+"""The bars that the project set itself and what was measured, as a table."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass

@@ -29,7 +29,7 @@ CONTENDERS = Path(__file__).with_name("tokenizer_contenders.py")
 
 @dataclass(frozen=True)
 class Job:
-    """One row of the table: who does what with which text."""
+    """One row of the table: which program does what with which text."""
 
     action: str
     text: str

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lm.config import EvaluateConfig, GenerateConfig, ModelConfig, RunOptions, TrainConfig
-from tasks.corpora import CorpusConfig
+from tasks.corpus.config import CorpusConfig
 from tokenizer.config import TokenizerConfig
 
 
@@ -125,7 +125,7 @@ def read_overlay(path: Path) -> dict[str, Any]:
 
 
 def nearest(name: str, allowed: Sequence[str]) -> str:
-    """Say what is allowed in place of `name`, the nearest first where one is near.
+    """Name the allowed key that is nearest to `name`, or list them all.
 
     >>> nearest("d_mdel", ["d_ff", "d_model"])
     'did you mean d_model?'

@@ -14,8 +14,8 @@ from flows.presets import find_preset
 from flows.selection import Selection, select_stages
 from flows.stages import placeholder, walk_stages
 from flows.summary import StageEnding, summarize
+from tasks.corpus.source import Source, with_known_hash
 from tasks.download import pin_by_fetching
-from tasks.sources import Source, with_known_hash
 from tasks.stage import RunContext, Stage
 
 S = TypeVar("S")

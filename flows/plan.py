@@ -11,8 +11,8 @@ from artifacts.record import Record, Reference
 from artifacts.store import Store, list_records
 from flows.config import PipelineConfig
 from flows.stages import placeholder, walk_stages
+from tasks.corpus.source import Source, with_known_hash
 from tasks.prediction import Outlook, Prediction
-from tasks.sources import Source, with_known_hash
 from tasks.stage import Stage
 from tasks.tracking import flatten
 
@@ -94,7 +94,7 @@ class _Planning:
 
 
 def explain_miss(identity: Identity, records: Sequence[Record]) -> str:
-    """Say what differs from the nearest artifact of the stage that is there."""
+    """Name what differs from the most similar artifact of the stage in the store."""
     if not records:
         return f"no {identity.stage} artifact is there yet"
     differences = [_differences(identity, record) for record in records]

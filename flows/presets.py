@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from flows.config import PipelineConfig, RunConfig, nearest
 from lm.config import EvaluateConfig, GenerateConfig, ModelConfig, TrainConfig
-from tasks.corpora import OPENWEBTEXT_CORPUS, STDLIB, TINYSTORIES_CORPUS
+from tasks.corpus.config import OPENWEBTEXT_CORPUS, STDLIB, TINYSTORIES_CORPUS
 from tokenizer.config import TokenizerConfig
 
 

@@ -7,12 +7,12 @@ from typing import Protocol, TypeVar
 
 from artifacts.record import Reference
 from flows.config import PipelineConfig
+from tasks.corpus.source import Source, source_of
 from tasks.count_pretokens import COUNT_PRETOKENS
 from tasks.download import DOWNLOAD
 from tasks.encode_shards import ENCODE_SHARDS, ShardSettings
 from tasks.evaluate import EVALUATE
 from tasks.generate import GENERATE
-from tasks.sources import Source, source_of
 from tasks.stage import Stage
 from tasks.train_lm import TRAIN_LM, TrainingSettings
 from tasks.train_tokenizer import TRAIN_TOKENIZER

@@ -24,7 +24,7 @@ class StageEnding:
 def summarize(
     endings: Sequence[StageEnding], context: RunContext, tracked: TrackedRun
 ) -> dict[str, Any]:
-    """Say how the run ended, from the records of its artifacts; MLflow gets the same facts."""
+    """Return how the run ended, from the records of its artifacts; MLflow gets the same facts."""
     store = store_of(context)
     stages = []
     for ending in endings:

@@ -17,15 +17,17 @@ from artifacts.reading import local_file
 from artifacts.record import ExternalFile, Record, Reference
 from artifacts.staging import Staging, add_part
 from artifacts.store import Store
-from tasks.corpora import STDLIB_SCHEME
-from tasks.prediction import Outlook, Prediction, predicted_seconds
-from tasks.progress import progress
-from tasks.sources import (
+from tasks.corpus.config import STDLIB_SCHEME
+from tasks.corpus.source import (
     Source,
     fetch_unknown,
     fetched_file,
     forget_fetched,
 )
+from tasks.corpus.stdlib import stdlib_text
+from tasks.corpus.text import known_text_bytes, text_bytes, text_name
+from tasks.prediction import Outlook, Prediction, predicted_seconds
+from tasks.progress import progress
 from tasks.stage import (
     STAGE_OPTIONS,
     Built,
@@ -37,8 +39,6 @@ from tasks.stage import (
     retry_options,
     store_of,
 )
-from tasks.stdlib_corpus import stdlib_text
-from tasks.text import known_text_bytes, text_bytes, text_name
 
 STAGE = "download"
 VERSION = 1
@@ -196,7 +196,7 @@ def _warn(split: str, statistics: dict[str, Any], separator: str) -> None:
         logger.warning("%s has %d spans of invalid UTF-8, kept byte for byte", split, count)
     if count := statistics.get("num_train_duplicates"):
         logger.warning(
-            "%d of the %d documents of %s stand in the training text too: "
+            "%d of the %d documents of %s are in the training text too: "
             "its loss flatters the model",
             count,
             statistics["num_documents"],

@@ -20,6 +20,7 @@ from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part, open_part, open_staging, staged_parts
 from artifacts.store import Store
+from tasks.corpus.text import known_text_bytes, text_bytes, text_location
 from tasks.map_ranges import ByteRange, map_ranges, part_name
 from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.stage import (
@@ -33,7 +34,6 @@ from tasks.stage import (
     sole_builder,
     store_of,
 )
-from tasks.text import known_text_bytes, text_bytes, text_location
 from tasks.train_tokenizer import known_bytes_per_token
 from tokenizer.kernels.class_ranges import CLASS_TABLE_SHA256
 

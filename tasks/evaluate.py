@@ -14,6 +14,7 @@ from artifacts.staging import Staging, add_part
 from artifacts.store import Store
 from lm.accounting import forward_flops
 from lm.config import EvaluateConfig
+from tasks.corpus.text import known_text_bytes
 from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.progress import progress
 from tasks.stage import (
@@ -26,7 +27,6 @@ from tasks.stage import (
     perform_by,
     store_of,
 )
-from tasks.text import known_text_bytes
 from tasks.text_model import open_text_model, score
 from tasks.tracking import stage_run
 from tasks.train_lm import shard_paths
@@ -81,7 +81,7 @@ def predict(config: EvaluateConfig, outlook: Outlook) -> Prediction:
 
 
 def show(store: Store, record: Record) -> Shown:
-    """Show the loss beside the entropies that it is read against."""
+    """Show the loss, and the entropies to compare it with."""
     del store
     facts = record.statistics
     line = (

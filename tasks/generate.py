@@ -96,7 +96,7 @@ GENERATE = Stage(
 
 
 def describe_novelty(statistics: Mapping[str, Any]) -> str:
-    """Say in a line how varied the samples are, and how much of them is the training text's."""
+    """Return a line on how varied the samples are, and how much of them is in the training text."""
     shares = ", ".join(f"{statistics[f'distinct_{n}']:.0%}" for n in (1, 2, 3))
     line = f"different among the 1-, 2- and 3-grams of tokens: {shares}"
     if (seen := statistics["seen_share"]) is not None:

@@ -28,7 +28,7 @@ def progress(description: str, *, unit: str = "bytes") -> Iterator[OnProgress]:
 
 
 def format_bytes(size_bytes: float) -> str:
-    """Say a number of bytes in decimal units.
+    """Write a number of bytes in decimal units.
 
     >>> format_bytes(11_920_511_059)
     '11.92 GB'

@@ -131,7 +131,7 @@ def retry_options(context: RunContext) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What a build leaves for its record beside the staged files."""
+    """What a build adds to its record, apart from the staged files."""
 
     statistics: dict[str, Any]
     volatile: tuple[str, ...] = ()
@@ -239,7 +239,7 @@ def _build(
 
 
 def describe_environment() -> dict[str, Any]:
-    """Say on what the work was done: machine, Python, and the libraries that make numbers."""
+    """Return where the work was done: machine, Python, and the libraries that make numbers."""
     from importlib.metadata import version
 
     libraries = ("torch", "numpy", "numba", "regex", "pyarrow")

@@ -1,8 +1,8 @@
 """All of MLflow: one run a flow run, nested runs for the stages that have metrics.
 
-Tracking never stops the work and never owns a fact: what it shows also stands in the
-artifacts. When the server is away, one warning is logged, and what comes later from
-`metrics.jsonl` is sent once it answers again.
+A failure of MLflow never stops the work, and every fact that MLflow shows is also in an artifact.
+When the server does not answer, one warning is logged; the lines of `metrics.jsonl` are sent once
+it answers again.
 """
 
 import json
@@ -67,9 +67,11 @@ class TrackedRun:
             return False
         try:
             call(self._client)
-        except Exception as error:  # whatever MLflow or its transport raises, the work goes on
+        except Exception as error:  # whatever MLflow or its transport raises, the work continues
             if not self._warned:
-                logger.warning("MLflow at %s failed, going on without: %s", self.target.uri, error)
+                logger.warning(
+                    "MLflow at %s failed; the run continues without it: %s", self.target.uri, error
+                )
                 self._warned = True
             return False
         return True
@@ -210,8 +212,10 @@ def _create_run(target: TrackingTarget, *, name: str, tags: Mapping[str, str]) -
         client = MlflowClient(tracking_uri=target.uri)
         experiment_id = _experiment_id(client, target)
         run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
-    except Exception as error:  # whatever MLflow or its transport raises, the work goes on
-        logger.warning("MLflow at %s is not reachable, going on without: %s", target.uri, error)
+    except Exception as error:  # whatever MLflow or its transport raises, the work continues
+        logger.warning(
+            "MLflow at %s is not reachable; the run continues without it: %s", target.uri, error
+        )
         return TrackedRun(target, "")
     return TrackedRun(target, run.info.run_id, experiment_id)
 

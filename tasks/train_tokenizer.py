@@ -14,10 +14,10 @@ from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
 from artifacts.store import record_of
+from tasks.corpus.text import text_name
 from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.progress import progress
 from tasks.stage import STAGE_OPTIONS, Built, RunContext, Stage, build_once, perform_by, store_of
-from tasks.text import text_name
 from tokenizer.config import NUM_BYTES, TokenizerConfig
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _train(
 def _verdict(
     context: RunContext, config: TokenizerConfig, counts: Reference, result: MergeResult
 ) -> str:
-    """Say whether the merges are those that public runs on the same text agree on."""
+    """Return whether the merges are those that public runs on the same text agree on."""
     from tokenizer.training.digests import verdict
 
     if (config.pattern, config.special_tokens) != ("gpt2", ("<|endoftext|>",)):

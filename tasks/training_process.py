@@ -28,7 +28,7 @@ def train_in_processes(run: RunFile, *, on_checkpoint: Callable[[int, Path], Non
     the folder may be rotated away meanwhile.
 
     Raises:
-        RuntimeError: The training failed; its own message stands on standard error.
+        RuntimeError: The training failed; its own message is on standard error.
     """
     from lm.machine.distributed import torchrun_command
     from lm.training.run_file import read_result, write_run_file
@@ -50,7 +50,7 @@ def train_in_processes(run: RunFile, *, on_checkpoint: Callable[[int, Path], Non
     if code := process.returncode:
         raise RuntimeError(
             f"training in {run.options.num_processes} processes ended with exit code {code}; "
-            "its message stands above; run.num_processes=1 trains in this process"
+            "its message is above; run.num_processes=1 trains in this process"
         )
     return read_result(path)
 

@@ -1,4 +1,4 @@
-"""Own the Hypothesis strategies that several test files share: texts, bytes, special tokens."""
+"""Hypothesis strategies that several test files share: texts, bytes, special tokens."""
 
 from itertools import pairwise
 

@@ -58,7 +58,7 @@ def is_usage_error(error: Exception) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """Say an error in one line; an error without words says its kind."""
+    """Return an error in one line; an error without a message gives its type."""
     text = error.format_message() if hasattr(error, "format_message") else str(error)
     message = " ".join(text.split())
     return message or type(error).__name__

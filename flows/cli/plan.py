@@ -61,7 +61,7 @@ def plan(
 
 
 def _outcome(row: PlannedStage, selection: Selection) -> tuple[str, str]:
-    """Say what a run with this selection makes of a planned stage."""
+    """Return status and reason of a planned stage in a run with this selection."""
     if row.stage in selection.force:
         return "MISS", "forced"
     if row.stage in selection.required and row.status != "HIT":

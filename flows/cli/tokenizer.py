@@ -78,7 +78,7 @@ def encode(
     output: Annotated[Path, typer.Option("--output", "-o", help="File .npy of token ids.")],
     threads: Threads = 0,
 ) -> None:
-    """Encode a text to a file of uint16 token ids, with the documents' offsets beside it."""
+    """Encode a text to a file of uint16 token ids, and a second file of the documents' offsets."""
     from tokenizer.encoding.file_encoder import encode_file
     from tokenizer.encoding.tokenizer import Tokenizer
 
@@ -128,7 +128,7 @@ def decode(
 
 @app.command("stats")
 def stats(text: Input, tokenizer: Folder, threads: Threads = 0) -> None:
-    """Say how a tokenizer does on a text: compression, speed, longest tokens."""
+    """Measure a tokenizer on a text: compression, speed, longest tokens."""
     from tokenizer.compare import (
         PILE_BINARY_BYTES,
         PILE_BYTES,

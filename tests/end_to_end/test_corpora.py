@@ -20,7 +20,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
     """Serve a folder without a line for each request."""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing."""
+        """Keep the log quiet."""
 
 
 @pytest.fixture

@@ -209,7 +209,7 @@ def test_a_cancelled_training_leaves_a_checkpoint(
     prefect(env, "flow-run", "cancel", flow_run["id"])
     wait_for(lambda: newest_flow_run(api)["state_name"] == "Cancelled", timeout_s=120)
     newest = max(training.glob("*/work/checkpoints/step-*"))
-    # A stop inside an update saves no half update: the checkpoint of the step before stands.
+    # A stop inside an update saves no half update: the checkpoint of the step before remains.
     steps_lost = num_steps(training) - int(newest.name.removeprefix("step-"))
     assert steps_lost in (0, 1)
     assert "Traceback" not in (data_root / "worker.log").read_text()

@@ -65,7 +65,7 @@ def read_until_ready(process: psutil.Popen) -> list[str]:
 
 
 def read_as_browser(url: str) -> bytes:
-    """Return a page; Prefect serves its own only to who accepts HTML."""
+    """Return a page; Prefect serves its own only to a client that accepts HTML."""
     request = urllib.request.Request(url, headers={"Accept": "text/html"})
     with urllib.request.urlopen(request, timeout=60) as response:
         return bytes(response.read())

@@ -133,7 +133,7 @@ def test_the_same_flow_runs_on_another_file_system(
 def test_a_restart_keeps_the_ranges_that_were_finished(
     run: Run, settings: list[str], data_root: Path
 ) -> None:
-    """A count that died after its first range goes on with the second."""
+    """A count that died after its first range resumes with the second."""
     run(settings, only="download")
     store = open_store(data_root / "artifacts")
     config = resolve_config(find_preset("smoke"), None, settings)
@@ -184,7 +184,7 @@ def test_metrics_are_whole_when_mlflow_is_away(
     """An unreachable tracking server costs a warning, no result and no run."""
     summary = run(settings, tracking_uri="http://127.0.0.1:9")
     assert built(summary) == ALL_STAGES
-    assert "is not reachable, going on without" in caplog.text
+    assert "is not reachable; the run continues without it" in caplog.text
     path = next((data_root / "artifacts" / "train_lm").glob("*/*/metrics.jsonl"))
     steps = [row["step"] for row in map(json.loads, path.read_text().splitlines())]
     assert steps[-1] == 4

@@ -11,7 +11,7 @@ import pytest
 from artifacts.record import Reference
 from flows.config import PipelineConfig
 from flows.stages import placeholder, stage_ancestors, walk_stages
-from tasks.sources import Source
+from tasks.corpus.source import Source
 from tasks.stage import Stage
 
 S = TypeVar("S")

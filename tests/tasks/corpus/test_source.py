@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.corpora import OPENWEBTEXT_CORPUS, PINS, CorpusConfig
-from tasks.sources import source_of, with_known_hash
+from tasks.corpus.config import OPENWEBTEXT_CORPUS, PINS, CorpusConfig
+from tasks.corpus.source import source_of, with_known_hash
 
 
 @pytest.mark.parametrize(

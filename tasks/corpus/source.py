@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from artifacts.content_hash import ContentHash, content_hash, recall, remember
 from artifacts.fetching.fetch import fetch
-from tasks.corpora import PINS, STDLIB_SCHEME, CorpusConfig
+from tasks.corpus.config import PINS, STDLIB_SCHEME, CorpusConfig
+from tasks.corpus.stdlib import SPLITS, stdlib_text
 from tasks.progress import progress
-from tasks.stdlib_corpus import SPLITS, stdlib_text
 
 Form = Literal["text", "gzip", "zstd", "parquet"]
 

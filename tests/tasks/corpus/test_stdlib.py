@@ -1,6 +1,6 @@
 """The built-in corpus: the same text every time, split by document."""
 
-from tasks.stdlib_corpus import stdlib_documents, stdlib_text
+from tasks.corpus.stdlib import stdlib_documents, stdlib_text
 
 
 def test_the_same_python_gives_the_same_documents() -> None:

@@ -41,11 +41,11 @@ PINS: dict[str, Pin] = {
         size_bytes=111_785_382,
     ),
 }
-"""The public originals at fixed revisions. Sizes and hashes stand alike in several unrelated
-public repositories; `docs/corpora.md` says how sure each one is."""
+"""The public originals at fixed revisions. Several unrelated public repositories have the same
+sizes and hashes; `docs/corpora.md` says how sure each one is."""
 
 STDLIB_SCHEME = "stdlib:"
-"""Prefix of the text that every Python installation carries; see `tasks/stdlib_corpus.py`."""
+"""Prefix of the text that every Python installation carries; see `tasks/corpus/stdlib.py`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
