@@ -121,8 +121,8 @@ def summarize(log: StageLog, context: RunContext, tracked: TrackedRun) -> dict[s
         name = f"artifact.{stage['stage']}.{stage['label']}".rstrip(".")
         tags = {name: stage["uri"], f"{name}.fingerprint": stage["fingerprint"]}
         record = record_of(store, log.references[f"{stage['stage']} {stage['label']}".strip()])
-        if record.mlflow_run_id:
-            tags[f"{name}.mlflow_run_id"] = record.mlflow_run_id
+        if mlflow_run_id := record.run_ids.get("mlflow"):
+            tags[f"{name}.mlflow_run_id"] = mlflow_run_id
         tracked.set_tags(tags)
     for split in ("train", "valid"):
         if corpus := log.references.get(f"download {split}"):

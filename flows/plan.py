@@ -50,7 +50,7 @@ def plan_stages(config: PipelineConfig, store: Store, root: Path) -> Iterator[Pl
         identity = identities.get(f"{stage} {label}".strip())
         status, reason, short = UNKNOWN, "the corpus must be fetched first", ""
         if identity is not None:
-            found = check(store, stage, identity.fingerprint)
+            found = check(store, identity)
             status, reason = found.status.upper(), found.reason
             short = identity.fingerprint[:PLACE_DIGITS]
             if found.status == "miss":

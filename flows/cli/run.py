@@ -5,6 +5,7 @@ from typing import Any
 import rich
 from rich.markup import escape
 
+from artifacts.identity import Reference
 from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of
 from flows.cli.servers import own_prefect_server
 from flows.cli.tables import plain_table, print_table
@@ -55,7 +56,8 @@ def show_summary(summary: dict[str, Any]) -> None:
     for stage in summary["stages"]:
         name = f"{stage['stage']} {stage['label']}".strip()
         ending = "[cyan]cached[/cyan]" if stage["cached"] else "[green]built[/green]"
-        table.add_row(name, ending, _place(stage), f"{stage['seconds']:.2f}")
+        place = Reference.from_json(stage).place
+        table.add_row(name, ending, place, f"{stage['seconds']:.2f}")
     print_table(table)
     seconds = sum(stage["seconds"] for stage in summary["stages"])
     built = sum(not stage["cached"] for stage in summary["stages"])
@@ -77,7 +79,3 @@ def describe_samples(statistics: dict[str, Any]) -> str:
     if (seen := statistics["seen_share"]) is not None:
         line += f"; {statistics['seen_ngram']}-grams that stand in the training text: {seen:.0%}"
     return line
-
-
-def _place(stage: dict[str, Any]) -> str:
-    return f"{stage['stage']}/{stage['fingerprint'][:16]}"
