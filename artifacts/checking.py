@@ -1,7 +1,7 @@
-"""Is an artifact there and whole? The cheap answer, the thorough one, and the way out.
+"""Is an artifact there and whole? The cheap answer, the sure answer, and what to do with damage.
 
-The cheap answer trusts the filesystem: a file whose stamp (size and mtime and inode, or ETag) is
-the one it had when it was last hashed has not changed. What has another stamp is hashed again.
+The cheap answer trusts the filesystem: a file has not changed if it has the stamp (size with mtime
+and inode, or ETag) that it had when it was last hashed. If the stamp differs, it is hashed again.
 """
 
 import json
@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from artifacts import filesystem
-from artifacts.content_hash import content_hash
-from artifacts.filesystem import OnProgress, shares
+from artifacts.content_hash import Stamp, content_hash, hash_file, stamps_below
+from artifacts.identity import ArtifactKey
 from artifacts.lease import describe_lease
 from artifacts.record import ExternalFile, FileEntry, Record
-from artifacts.stamps import Stamp, hash_file, stamps_below
 from artifacts.store import (
     DamagedRecordError,
     Store,
@@ -28,6 +27,7 @@ from artifacts.store import (
 )
 
 Stamps = dict[str, Stamp]
+"""By the names of the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,38 +35,40 @@ class Check:
     """Whether an artifact can be used."""
 
     status: Literal["hit", "miss", "stale", "locked"]
-    """stale: it is there but damaged; locked: it is not usable and somebody is building it."""
+    """stale: it is there but damaged; locked: it cannot be used yet, somebody is building it."""
     reason: str
     record: Record | None
     """None for a miss and where the record itself is damaged."""
 
 
-def check(store: Store, stage: str, fingerprint: str, *, owner: str | None = None) -> Check:
-    """Tell cheaply whether an artifact is whole; hashes only files whose stamp has changed.
+def check(store: Store, key: ArtifactKey, *, owner: str | None = None) -> Check:
+    """Look whether an artifact is whole, cheaply: only files whose stamp has changed are hashed.
 
     Args:
-        store: Where.
-        stage: Stage of the artifact.
-        fingerprint: All 64 digits.
-        owner: A lease of this owner, the caller itself, does not count as locked.
+        store: The store to look in.
+        key: The artifact.
+        owner: The caller's own name as a builder: its own lease does not count as locked.
+
+    Raises:
+        RecordFormatError: Another version of this program wrote the record, in another format.
     """
-    found = _check_files(store, stage, fingerprint)
+    found = _check_files(store, key)
     if found.status == "hit":
         return found
-    builder = describe_lease(store, stage, fingerprint)
+    builder = describe_lease(store, key)
     if builder is None or builder.owner == owner:
         return found
     reason = f"{builder.owner} is building it, last heard of {builder.age_s:.0f} s ago"
     return Check("locked", reason, found.record)
 
 
-def _check_files(store: Store, stage: str, fingerprint: str) -> Check:
+def _check_files(store: Store, key: ArtifactKey) -> Check:
     try:
-        record = find_record(store, stage, fingerprint)
+        record = find_record(store, key)
     except DamagedRecordError as error:
         return Check("stale", str(error), None)
     if record is None:
-        return Check("miss", f"no record {stage}/{fingerprint[:16]} under {store.url}", None)
+        return Check("miss", f"no record {key.place} under {store.url}", None)
     known = _recall_stamps(store, record)
     found = stamps_below(store.fs, published_path(store, record))
     changed = [entry for entry in record.files if found.get(entry.name) != known.get(entry.name)]
@@ -85,38 +87,26 @@ def _check_files(store: Store, stage: str, fingerprint: str) -> Check:
     return Check("hit", f"{len(record.files)} files, {size_bytes:,} bytes, unchanged", record)
 
 
-def verify(
-    store: Store, stage: str, fingerprint: str, *, on_progress: OnProgress | None = None
-) -> list[str]:
+def verify(store: Store, key: ArtifactKey) -> list[str]:
     """Hash every file of an artifact, and return what is wrong; empty means it is whole.
-
-    Progress is in bytes of all its files.
 
     Raises:
         FileNotFoundError: There is no such artifact.
+        RecordFormatError: Another version of this program wrote the record, in another format.
     """
     try:
-        record = find_record(store, stage, fingerprint)
+        record = find_record(store, key)
     except DamagedRecordError as error:
         return [str(error)]
     if record is None:
-        raise FileNotFoundError(f"no artifact {stage}/{fingerprint[:16]} under {store.url}")
+        raise FileNotFoundError(f"no artifact {key.place} under {store.url}")
     found = stamps_below(store.fs, published_path(store, record))
-    files, externals = record.files, record.external_files
-    sizes_bytes = [entry.size_bytes for entry in files] + [file.size_bytes for file in externals]
-    progress = iter(shares(sizes_bytes, on_progress))
-    problems = [_problem(store, record, entry, found, next(progress)) for entry in files]
-    problems += [_external_problem(external, None, next(progress)) for external in externals]
+    problems = [_problem(store, record, entry, found) for entry in record.files]
+    problems += [_external_problem(external, None) for external in record.external_files]
     return [problem for problem in problems if problem]
 
 
-def _problem(
-    store: Store,
-    record: Record,
-    entry: FileEntry,
-    found: Stamps,
-    on_progress: OnProgress | None = None,
-) -> str:
+def _problem(store: Store, record: Record, entry: FileEntry, found: Stamps) -> str:
     """Return what is wrong with a published file, or nothing."""
     stamp = found.get(entry.name)
     if stamp is None:
@@ -124,16 +114,14 @@ def _problem(
     if stamp.size_bytes != entry.size_bytes:
         return f"{entry.name} has {stamp.size_bytes} bytes instead of {entry.size_bytes}"
     path = f"{published_path(store, record)}/{entry.name}"
-    sha256, _ = hash_file(store.fs, path, on_progress)
+    sha256 = hash_file(store.fs, path).sha256
     return "" if sha256 == entry.sha256 else _wrong_hash(entry.name, entry.sha256, sha256)
 
 
-def _external_problem(
-    external: ExternalFile, memo_dir: Path | None, on_progress: OnProgress | None = None
-) -> str:
-    """Return what is wrong with a file that lies outside the store, or nothing."""
+def _external_problem(external: ExternalFile, memo_dir: Path | None) -> str:
+    """Return what is wrong with a file outside the store, or nothing."""
     try:
-        content = content_hash(external.uri, memo_dir=memo_dir, on_progress=on_progress)
+        content = content_hash(external.uri, memo_dir=memo_dir)
     except FileNotFoundError:
         return f"{external.name} is missing at {external.uri}"
     if content.sha256 == external.sha256:
@@ -146,13 +134,13 @@ def _wrong_hash(name: str, expected: str, found: str) -> str:
 
 
 def remember_stamps(store: Store, record: Record) -> None:
-    """Note that the published files, as they are now, hold what the record says."""
+    """Remember the published files' stamps as those of files that hold what the record says."""
     found = stamps_below(store.fs, published_path(store, record))
     _write_stamps(store, record, found)
 
 
-def _stamps_path(store: Store, record: Record) -> str:
-    return hidden_path(store, "checked", record.stage, record.fingerprint) + ".json"
+def _stamps_path(store: Store, key: ArtifactKey) -> str:
+    return hidden_path(store, "checked", key) + ".json"
 
 
 def _write_stamps(store: Store, record: Record, stamps: Stamps) -> None:
@@ -162,7 +150,7 @@ def _write_stamps(store: Store, record: Record, stamps: Stamps) -> None:
 
 
 def _recall_stamps(store: Store, record: Record) -> Stamps:
-    """Return the stamps of the last full check; none if there was none of this attempt's files."""
+    """Return the stamps of the last full check; none if these files were not checked yet."""
     (memo,) = filesystem.read_all(store.fs, [_stamps_path(store, record)])
     try:
         data = json.loads(memo or b"")
@@ -174,39 +162,39 @@ def _recall_stamps(store: Store, record: Record) -> Stamps:
 
 
 def quarantine(
-    store: Store, stage: str, fingerprint: str, reason: str, *, expected: Record | None = None
+    store: Store, key: ArtifactKey, reason: str, *, expected: Record | None = None
 ) -> str | None:
-    """Move a damaged artifact out of sight, record first, and return where it is now.
+    """Move a damaged artifact out of the way, record first, and return where it is now.
 
-    Returns None if there is nothing to move, or no longer the `expected` record: somebody else was
-    faster and has built it anew.
+    Returns None if there is nothing to move, or if the record is not the `expected` one any more:
+    then somebody else was faster and has built the artifact anew.
     """
-    source = record_path(store, stage, fingerprint)
+    source = record_path(store, key)
     if not filesystem.exists(store.fs, source):
         return None
     try:
-        record = find_record(store, stage, fingerprint)
+        record = find_record(store, key)
     except DamagedRecordError:
         record = None
     if expected is not None and record != expected:
         return None
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     unique = f"{moment}-{uuid.uuid4().hex[:8]}"
-    place = f"{hidden_path(store, 'quarantine', stage, fingerprint)}-{unique}"
+    place = f"{hidden_path(store, 'quarantine', key)}-{unique}"
     note = json.dumps({"reason": reason, "moved_at": moment}).encode()
     filesystem.write_bytes(store.fs, f"{place}/reason.json", note)
     try:
         _move_artifact(store, source, record, place)
     except FileNotFoundError:
         return None  # somebody else moved it at the same moment
-    filesystem.remove(store.fs, hidden_path(store, "checked", stage, fingerprint) + ".json")
+    filesystem.remove(store.fs, _stamps_path(store, key))
     return filesystem.full_url(store.fs, place)
 
 
 def _move_artifact(store: Store, source: str, record: Record | None, place: str) -> None:
     filesystem.move(store.fs, source, f"{place}/record.json")
     if record is None:
-        return  # nothing tells which of the folders beside it was meant
+        return  # the damaged record does not name its folder
     folder = published_path(store, record)
     if filesystem.exists(store.fs, folder):
         filesystem.move(store.fs, folder, f"{place}/{record.folder}")

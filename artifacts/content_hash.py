@@ -1,45 +1,118 @@
-"""Content hashes of source files, remembered as long as the filesystem says they did not change."""
+"""Has a file changed? The cheap answer is its stamp, the sure answer is its hash.
 
+Hashes of files outside the store are remembered for as long as the stamps stay the same.
+"""
+
+import errno
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from artifacts import filesystem
-from artifacts.filesystem import OnProgress
-from artifacts.stamps import Stamp, find_stamp, hash_file, stamp_of
+from artifacts.filesystem import Filesystem
 
-# A file that changes twice within its filesystem's clock tick keeps its mtime, so what is younger
-# than the coarsest tick in use (2 s, FAT) is not remembered; git calls such entries "racy".
 _RACY_S = 2.0
+"""A file that changes twice within one tick of its filesystem's clock keeps its mtime. So a file
+younger than the coarsest tick in use (2 s, FAT) is not remembered. Git calls such files "racy"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a filesystem says of a file without reading it. Equal stamps mean equal content."""
+
+    size_bytes: int
+    mark: str
+    """Local: mtime in ns and inode. Object store: ETag. Memory: time of creation. May be empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContentHash:
-    """The content of a file, in brief."""
+    """Hash and size of a file's content."""
 
     sha256: str
     size_bytes: int
 
 
-def content_hash(
-    uri: str | Path, *, memo_dir: Path | None, on_progress: OnProgress | None = None
-) -> ContentHash:
+def stamp_of(fs: Filesystem, path: str) -> Stamp:
+    """Return the stamp of a file; FileNotFoundError if there is none, or it is a folder."""
+    info = fs.info(path)
+    if info["type"] != "file":
+        raise FileNotFoundError(errno.ENOENT, "not a file", filesystem.full_url(fs, path))
+    return _stamp_from_info(fs, info)
+
+
+def stamp_of_local(path: Path) -> Stamp:
+    """Return the stamp of a file on this machine's disk."""
+    status = path.stat()
+    return Stamp(status.st_size, f"{status.st_mtime_ns}:{status.st_ino}")
+
+
+def find_stamp(fs: Filesystem, path: str) -> Stamp | None:
+    """Return the stamp of a file, or None if there is none."""
+    try:
+        return stamp_of(fs, path)
+    except FileNotFoundError:
+        return None
+
+
+def stamps_below(fs: Filesystem, folder: str) -> dict[str, Stamp]:
+    """Return the stamps of all files below a folder by their names relative to it."""
+    try:
+        found = fs.find(folder, detail=True)
+    except FileNotFoundError:
+        return {}
+    prefix = folder + "/"
+    return {
+        path.removeprefix(prefix): _stamp_from_info(fs, info)
+        for path, info in found.items()
+        if path.startswith(prefix)
+    }
+
+
+def _stamp_from_info(fs: Filesystem, info: Mapping[str, Any]) -> Stamp:
+    local = filesystem.local_path(fs, info["name"])
+    if local is not None:
+        return stamp_of_local(local)  # fsspec's mtime is a float, too coarse for ns
+    if info["size"] is None:
+        raise ValueError(f"{info['name']} has no known size; fetch it to a local file first")
+    keys = ("ETag", "etag", "md5Hash", "created", "LastModified", "Last-Modified", "mtime")
+    mark = next((_mark(info[key]) for key in keys if info.get(key)), "")
+    return Stamp(int(info["size"]), mark)
+
+
+def _mark(value: object) -> str:
+    # memory:// gives its time of creation as a datetime in info() and as a number in find().
+    timestamp = getattr(value, "timestamp", None)
+    return str(timestamp() if timestamp else value)
+
+
+def hash_file(fs: Filesystem, path: str) -> ContentHash:
+    """Read a file and return its hash and size."""
+    digest = hashlib.sha256()
+    size_bytes = 0
+    for block in filesystem.read_blocks(fs, path):
+        digest.update(block)
+        size_bytes += len(block)
+    return ContentHash(digest.hexdigest(), size_bytes)
+
+
+def content_hash(uri: str | Path, *, memo_dir: Path | None) -> ContentHash:
     """Return the sha256 and size of a local file or any fsspec URL.
 
     Args:
         uri: The file.
-        memo_dir: Folder of remembered hashes, by path, size, mtime in ns and inode of a local
-            file, by size and ETag of a remote one; None hashes always.
-        on_progress: Called with bytes done and in all, while hashing.
+        memo_dir: Folder of remembered hashes. A local file is known by its path, size, mtime in ns
+            and inode, a remote one by its URL, size and ETag. With None the file is always read.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file changed while it was read.
     """
-    fs, path = filesystem.open_filesystem(str(uri), {})
+    fs, path = filesystem.open_filesystem(str(uri))
     try:
         before = stamp_of(fs, path)
     except FileNotFoundError as error:
@@ -49,10 +122,9 @@ def content_hash(
     if known is not None:
         return known
     hashed_at = time.time()
-    sha256, size_bytes = hash_file(fs, path, on_progress)
-    if stamp_of(fs, path) != before or size_bytes != before.size_bytes:
+    content = hash_file(fs, path)
+    if stamp_of(fs, path) != before or content.size_bytes != before.size_bytes:
         raise ValueError(f"{uri} changed while it was read; run again when its writer is done")
-    content = ContentHash(sha256, size_bytes)
     if memo and not _is_racy(fs, before, hashed_at):
         _remember(memo, before, content)
     return content
@@ -60,14 +132,14 @@ def content_hash(
 
 def recall(uri: str | Path, *, memo_dir: Path) -> ContentHash | None:
     """Return the remembered hash of a file that has not changed since, without reading it."""
-    fs, path = filesystem.open_filesystem(str(uri), {})
+    fs, path = filesystem.open_filesystem(str(uri))
     now = find_stamp(fs, path)
     return _recall(memo_dir / _memo_name(filesystem.full_url(fs, path)), now) if now else None
 
 
 def remember(uri: str | Path, content: ContentHash, memo_dir: Path) -> None:
-    """Note the hash of a file that the caller has just written, so that nobody hashes it again."""
-    fs, path = filesystem.open_filesystem(str(uri), {})
+    """Remember the hash of a file that the caller has just written, so that it is read no more."""
+    fs, path = filesystem.open_filesystem(str(uri))
     memo = memo_dir / _memo_name(filesystem.full_url(fs, path))
     _remember(memo, stamp_of(fs, path), content)
 
@@ -79,7 +151,7 @@ def _memo_name(url: str) -> str:
 def _recall(memo: Path, stamp: Stamp) -> ContentHash | None:
     try:
         data = json.loads(memo.read_bytes())
-        # A server that tells neither version nor date cannot vouch for its file.
+        # Without an ETag or a date nothing shows that the file is the same.
         if stamp.mark and (data["mark"], data["size_bytes"]) == (stamp.mark, stamp.size_bytes):
             return ContentHash(data["sha256"], data["size_bytes"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -87,7 +159,7 @@ def _recall(memo: Path, stamp: Stamp) -> ContentHash | None:
     return None
 
 
-def _is_racy(fs: Any, stamp: Stamp, hashed_at: float) -> bool:
+def _is_racy(fs: Filesystem, stamp: Stamp, hashed_at: float) -> bool:
     if filesystem.local_path(fs, "") is None:
         return False
     mtime_ns = int(stamp.mark.partition(":")[0])
@@ -96,5 +168,5 @@ def _is_racy(fs: Any, stamp: Stamp, hashed_at: float) -> bool:
 
 def _remember(memo: Path, stamp: Stamp, content: ContentHash) -> None:
     data = {"mark": stamp.mark, "size_bytes": stamp.size_bytes, "sha256": content.sha256}
-    fs, path = filesystem.open_filesystem(str(memo), {})
+    fs, path = filesystem.open_filesystem(str(memo))
     filesystem.write_bytes(fs, path, json.dumps(data).encode())

@@ -1,7 +1,7 @@
-"""The one place that knows what kind of filesystem the store lies on.
+"""The one place that knows what kind of filesystem the store is on.
 
-Every function takes an fsspec filesystem and a path inside it, and does the same for a local
-folder, `memory://` and an object store: only how an atomic or exclusive write is done differs, and
+Every function takes an fsspec filesystem and a path inside it. It does the same for a local folder,
+`memory://` and an object store. How a write is made atomic or exclusive differs between them, and
 that stays in this file.
 """
 
@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -22,58 +21,52 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from artifacts import local_disk
 
+Filesystem: TypeAlias = fsspec.AbstractFileSystem
+"""A filesystem of fsspec. fsspec ships no types, so mypy does not check calls of its methods."""
+
 OnProgress = Callable[[int, int], None]
+"""Called with what is done and what is to be done in all, in bytes."""
 
-# One ranged request of an object store: large beside its latency, small in memory.
 BLOCK_BYTES = 16 * 2**20
+"""One request for a part of a file: it takes long beside the latency of an object store, and is
+small in memory."""
 
-# Requests at a time to an object store, whose answers take longer than the work.
 _NUM_REQUESTS = 16
+"""Requests at a time to an object store, whose answers take longer than the work."""
 
-# What object stores answer to a conditional PUT that comes second, or at the same moment.
 _TAKEN = {409, 412}
+"""What object stores answer to a conditional PUT that comes second, or at the same moment."""
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
-_memory_lock = threading.Lock()  # MemoryFileSystem looks and then writes; not atomic by itself
+_memory_lock = threading.Lock()
+"""MemoryFileSystem looks and then writes, which is not atomic by itself."""
 
 
-def shares(sizes_bytes: Sequence[int], on_progress: OnProgress | None) -> list[OnProgress | None]:
-    """Return, for files that are worked on in a row, what reports each one's part of the whole."""
-    if on_progress is None:
-        return [None] * len(sizes_bytes)
-    *starts, _end = accumulate(sizes_bytes, initial=0)
-    return [partial(_report, on_progress, start, sum(sizes_bytes)) for start in starts]
-
-
-def _report(on_progress: OnProgress, start: int, total: int, done: int, _of_file: int) -> None:
-    on_progress(start + done, total)
-
-
-def open_filesystem(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+def open_filesystem(url: str) -> tuple[Filesystem, str]:
     """Return the fsspec filesystem of a URL or local path, and the path inside it.
 
     Listings are not cached: other processes write to the same place.
     """
-    filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
+    filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     if isinstance(filesystem, LocalFileSystem):
         path = str(Path(path).absolute())
     return filesystem, path.rstrip("/")
 
 
-def local_path(fs: Any, path: str) -> Path | None:
+def local_path(fs: Filesystem, path: str) -> Path | None:
     """Return the path on this machine's disk, or None where the file has to be fetched."""
     return Path(path) if isinstance(fs, LocalFileSystem) else None
 
 
-def full_url(fs: Any, path: str) -> str:
-    """Return what any other reader opens the file by: a plain path if local, a URL if not."""
+def full_url(fs: Filesystem, path: str) -> str:
+    """Return the name by which any other program opens the file: a path if local, else a URL."""
     return path if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
 
 
 @contextmanager
 def disk_full_explained(place: str) -> Iterator[None]:
-    """Turn "no space left" into a message that says where, and what to do."""
+    """Turn "no space left" into a message that names the place and what to do."""
     try:
         yield
     except OSError as error:
@@ -86,12 +79,12 @@ def disk_full_explained(place: str) -> Iterator[None]:
         ) from error
 
 
-def read_bytes(fs: Any, path: str) -> bytes:
+def read_bytes(fs: Filesystem, path: str) -> bytes:
     """Return the whole content of a small file; FileNotFoundError if there is none."""
     return bytes(fs.cat_file(path))
 
 
-def read_all(fs: Any, paths: Sequence[str]) -> list[bytes | None]:
+def read_all(fs: Filesystem, paths: Sequence[str]) -> list[bytes | None]:
     """Return the contents of small files, in order; None for one that is not there."""
     if local_path(fs, "") is not None:
         return [_read_if_there(fs, path) for path in paths]
@@ -99,14 +92,14 @@ def read_all(fs: Any, paths: Sequence[str]) -> list[bytes | None]:
         return list(pool.map(partial(_read_if_there, fs), paths))
 
 
-def _read_if_there(fs: Any, path: str) -> bytes | None:
+def _read_if_there(fs: Filesystem, path: str) -> bytes | None:
     try:
         return read_bytes(fs, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def read_blocks(fs: Any, path: str) -> Iterator[bytes]:
+def read_blocks(fs: Filesystem, path: str) -> Iterator[bytes]:
     """Yield the content of a file of any size, block by block."""
     local = local_path(fs, path)
     if local is not None:
@@ -120,7 +113,7 @@ def read_blocks(fs: Any, path: str) -> Iterator[bytes]:
         yield bytes(fs.cat_file(path, start=start, end=min(start + BLOCK_BYTES, size_bytes)))
 
 
-def write_bytes(fs: Any, path: str, data: bytes) -> None:
+def write_bytes(fs: Filesystem, path: str, data: bytes) -> None:
     """Create or replace a small file in one step: readers see the old content or the new one."""
     local = local_path(fs, path)
     if local is None:
@@ -129,11 +122,11 @@ def write_bytes(fs: Any, path: str, data: bytes) -> None:
     local_disk.write_beside(local, data).replace(local)
 
 
-def create_exclusive(fs: Any, path: str, data: bytes) -> bool:
+def create_exclusive(fs: Filesystem, path: str, data: bytes) -> bool:
     """Create a small file with all its content, or return False if there is one already.
 
-    The content must be unique to the caller: a write that was repeated because its answer got lost
-    counts as won when the file that is there holds exactly this.
+    The content must be unique to the caller. A client repeats a write whose answer got lost. If the
+    file that is there holds exactly this content, the write counts as won.
     """
     try:
         _create(fs, path, data)
@@ -142,7 +135,7 @@ def create_exclusive(fs: Any, path: str, data: bytes) -> bool:
     return True
 
 
-def _create(fs: Any, path: str, data: bytes) -> None:
+def _create(fs: Filesystem, path: str, data: bytes) -> None:
     local = local_path(fs, path)
     if local is not None:
         local_disk.create(local, data)
@@ -153,7 +146,7 @@ def _create(fs: Any, path: str, data: bytes) -> None:
         _create_remote(fs, path, data)
 
 
-def _create_remote(fs: Any, path: str, data: bytes) -> None:
+def _create_remote(fs: Filesystem, path: str, data: bytes) -> None:
     try:
         fs.pipe_file(path, data, mode="create")  # a conditional PUT
     except OSError as error:
@@ -165,15 +158,15 @@ def _create_remote(fs: Any, path: str, data: bytes) -> None:
         raise
 
 
-def _holds(fs: Any, path: str, data: bytes) -> bool:
+def _holds(fs: Filesystem, path: str, data: bytes) -> bool:
     return _read_if_there(fs, path) == data
 
 
-def upload(fs: Any, source: Path, path: str, *, may_link: bool) -> None:
+def upload(fs: Filesystem, source: Path, path: str, *, may_link: bool) -> None:
     """Bring a local file to a path that nobody else uses; its content is on disk after this.
 
-    With `may_link` the source may become a second name of the same data, so that on one disk
-    nothing is copied; it must not be written to any more.
+    With `may_link` the path may become a second name of the same data, so that on one disk nothing
+    is copied. Then the source must not be written to any more.
     """
     local = local_path(fs, path)
     if local is None:
@@ -185,7 +178,7 @@ def upload(fs: Any, source: Path, path: str, *, may_link: bool) -> None:
         local_disk.copy(source, local)
 
 
-def copy_within(fs: Any, names: Mapping[str, str]) -> None:
+def copy_within(fs: Filesystem, names: Mapping[str, str]) -> None:
     """Give stored files second names (new by old); all are on disk after this.
 
     A hard link if local, a server-side copy if not.
@@ -202,12 +195,12 @@ def copy_within(fs: Any, names: Mapping[str, str]) -> None:
         local_disk.sync(folder.parent)
 
 
-def exists(fs: Any, path: str) -> bool:
-    """Tell whether there is a file or a folder of this name."""
+def exists(fs: Filesystem, path: str) -> bool:
+    """Return whether there is a file or a folder of this name."""
     return bool(fs.exists(path))
 
 
-def names_in(fs: Any, folder: str) -> list[str]:
+def names_in(fs: Filesystem, folder: str) -> list[str]:
     """Return the names of the files and folders directly in a folder, sorted; none if absent."""
     try:
         found = fs.ls(folder, detail=False)
@@ -216,7 +209,7 @@ def names_in(fs: Any, folder: str) -> list[str]:
     return sorted({str(path).rstrip("/").rsplit("/", 1)[-1] for path in found})
 
 
-def move(fs: Any, source: str, destination: str) -> None:
+def move(fs: Filesystem, source: str, destination: str) -> None:
     """Move a file or a folder with all below it; a rename if local, file by file if not."""
     local = local_path(fs, destination)
     if local is not None:
@@ -228,13 +221,13 @@ def move(fs: Any, source: str, destination: str) -> None:
         fs.rm_file(path)
 
 
-def remove(fs: Any, path: str) -> None:
+def remove(fs: Filesystem, path: str) -> None:
     """Remove a file if it is there."""
     with suppress(FileNotFoundError):
         fs.rm_file(path)
 
 
-def remove_below(fs: Any, folder: str) -> None:
+def remove_below(fs: Filesystem, folder: str) -> None:
     """Remove a folder with all below it if it is there."""
     local = local_path(fs, folder)
     if local is not None:

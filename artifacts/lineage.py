@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from artifacts.record import Record, Reference
+from artifacts.identity import Reference
+from artifacts.record import Record
 from artifacts.store import DamagedRecordError, Store, find_record, reference_of
 
 
@@ -39,21 +40,21 @@ def _node(store: Store, reference: Reference, seen: dict[str, LineageNode]) -> L
 
 def _look_up(store: Store, reference: Reference) -> tuple[Record | None, str]:
     try:
-        record = find_record(store, reference.stage, reference.fingerprint)
+        record = find_record(store, reference)
     except DamagedRecordError:
         return None, "its record is damaged"
     return record, "" if record else f"missing, was at {reference.uri}"
 
 
 def format_lineage(node: LineageNode) -> str:
-    """Return the tree as indented lines, ending with the files that lie outside the store."""
+    """Return the tree as indented lines, up to the files outside the store."""
     return "\n".join(_lines(node, "", 0, set()))
 
 
 def _lines(node: LineageNode, name: str, depth: int, shown: set[str]) -> Iterator[str]:
     indent = "  " * depth
-    title = f"{node.reference.stage}/{node.reference.fingerprint[:16]}"
-    label = f"{name}: {title}" if name else title
+    place = node.reference.place
+    label = f"{name}: {place}" if name else place
     if node.record is None:
         yield f"{indent}{label} ({node.problem})"
         return

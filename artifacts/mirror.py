@@ -1,14 +1,15 @@
-"""Mirrors: the state of unfinished work, kept in the store so that another machine can go on.
+"""Mirrors: copies of unfinished work in the store, so that another machine can resume it.
 
-A mirror is a set of files and a note that names them, written last; so it is there whole or not at
-all. Mirrors lie in the staging place of the artifact and are dropped when it is published. A local
-store has none, because its staging place already is the working folder.
+A mirror is a set of files and a note that names them. The note is written last, so a mirror is
+there whole or not at all. Mirrors are in the staging place of the artifact and are dropped when it
+is published. A local store has none, because its working folder already is in the staging place.
 """
 
 import json
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from artifacts import filesystem
@@ -26,9 +27,9 @@ def mirror_files(staging: Staging, name: str, files: Mapping[str, Path]) -> None
 
     Args:
         staging: The work they belong to.
-        name: Sorts after the names of earlier mirrors of this work.
+        name: Its place in the order: later mirrors have names that sort later.
         files: Local files by the name that `restore_newest` gives them again. They are copied
-            before they are sent, so that one that grows meanwhile is taken as it was.
+            before they are sent, because a file may grow during the transfer.
     """
     fs = staging.store.fs
     if filesystem.local_path(fs, staging.store.root) is not None:
@@ -42,7 +43,7 @@ def mirror_files(staging: Staging, name: str, files: Mapping[str, Path]) -> None
             entries.append(FileEntry(relative, content.size_bytes, content.sha256))
             place = f"{_folder(staging)}/{name}/{relative}"
             filesystem.upload(fs, snapshot, place, may_link=False)
-    note = json.dumps([entry.to_json() for entry in entries]).encode()
+    note = json.dumps([asdict(entry) for entry in entries]).encode()
     filesystem.write_bytes(fs, _note(staging, name), note)
     for old in _names(staging)[:-KEEP]:
         filesystem.remove(fs, _note(staging, old))
@@ -95,5 +96,4 @@ def _note(staging: Staging, name: str) -> str:
 
 
 def _folder(staging: Staging) -> str:
-    folder = hidden_path(staging.store, "staging", staging.stage, staging.fingerprint)
-    return f"{folder}/mirrors"
+    return f"{hidden_path(staging.store, 'staging', staging.key)}/mirrors"

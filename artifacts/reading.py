@@ -1,9 +1,10 @@
 """Reading: a local folder with an artifact's files, wherever the store is.
 
-A local store is read in place. From any other store files come into a cache below `cache_dir`, one
-folder an artifact, each file checked against the record as it arrives. Above the size limit the
-folder that was used least recently goes first. A folder that a process uses carries a shared lock
-of the operating system until that process ends, and no process evicts a locked one.
+A local store is read in place. From any other store, files are copied into a cache below
+`cache_dir`, one folder per artifact, and each file is compared with the record as it arrives. When
+the cache is full, the folder that was not used for the longest time is removed first. A folder in
+use has a shared lock of the operating system until the process that uses it ends, and no process
+removes a locked folder.
 """
 
 import fcntl
@@ -14,33 +15,26 @@ import shutil
 import uuid
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
 
 from artifacts import filesystem
 from artifacts.content_hash import ContentHash, content_hash, remember
-from artifacts.filesystem import OnProgress, shares
-from artifacts.record import ExternalFile, FileEntry, Reference
+from artifacts.filesystem import Filesystem
+from artifacts.identity import Reference
+from artifacts.record import ExternalFile, FileEntry
 from artifacts.store import Store, no_such_file, published_path, record_of
 
 logger = logging.getLogger(__name__)
 
 
-def local_folder(
-    store: Store,
-    reference: Reference,
-    names: Collection[str] | None = None,
-    *,
-    on_progress: OnProgress | None = None,
-) -> Path:
+def local_folder(store: Store, reference: Reference, names: Collection[str] | None = None) -> Path:
     """Return a local folder that holds an artifact's published files under their names.
 
     It must not be written to. What is read from a remote store stays until this process ends.
 
     Args:
-        store: Where the artifact lies.
-        reference: Which artifact.
+        store: The store to read from.
+        reference: The artifact.
         names: Only these files are needed; None for all.
-        on_progress: Called with bytes brought and to be brought in all; not at all if none are.
 
     Raises:
         FileNotFoundError: The artifact or a file of it is not there.
@@ -54,14 +48,12 @@ def local_folder(
     local = filesystem.local_path(store.fs, source)
     if local is not None:
         return local
-    folder = _cache_root(store) / record.stage / f"{record.fingerprint[:16]}-{record.folder}"
+    folder = _cache_root(store) / f"{record.place}-{record.folder}"
     wanted = [(f"{source}/{entry.name}", entry) for entry in entries]
-    return _filled(store, folder, store.fs, wanted, on_progress)
+    return _filled(store, folder, store.fs, wanted)
 
 
-def local_file(
-    store: Store, reference: Reference, name: str, *, on_progress: OnProgress | None = None
-) -> Path:
+def local_file(store: Store, reference: Reference, name: str) -> Path:
     """Return the local path of one file of an artifact, published or external.
 
     Raises:
@@ -70,12 +62,12 @@ def local_file(
     """
     for external in record_of(store, reference).external_files:
         if external.name == name:
-            return _external_file(store, external, on_progress)
-    return local_folder(store, reference, [name], on_progress=on_progress) / name
+            return _external_file(store, external)
+    return local_folder(store, reference, [name]) / name
 
 
-def _external_file(store: Store, external: ExternalFile, on_progress: OnProgress | None) -> Path:
-    fs, path = filesystem.open_filesystem(external.uri, {})
+def _external_file(store: Store, external: ExternalFile) -> Path:
+    fs, path = filesystem.open_filesystem(external.uri)
     local = filesystem.local_path(fs, path)
     if local is not None and not local.is_file():
         raise FileNotFoundError(
@@ -86,7 +78,7 @@ def _external_file(store: Store, external: ExternalFile, on_progress: OnProgress
         return local
     entry = FileEntry(Path(external.name).name, external.size_bytes, external.sha256)
     folder = _cache_root(store) / "external" / external.sha256
-    return _filled(store, folder, fs, [(path, entry)], on_progress) / entry.name
+    return _filled(store, folder, fs, [(path, entry)]) / entry.name
 
 
 def _cache_root(store: Store) -> Path:
@@ -94,23 +86,20 @@ def _cache_root(store: Store) -> Path:
 
 
 def _filled(
-    store: Store,
-    folder: Path,
-    fs: Any,
-    wanted: Iterable[tuple[str, FileEntry]],
-    on_progress: OnProgress | None,
+    store: Store, folder: Path, fs: Filesystem, wanted: Iterable[tuple[str, FileEntry]]
 ) -> Path:
     """Bring the wanted files (path in the filesystem, entry) into a cache folder and lock it."""
     with filesystem.disk_full_explained(str(store.cache_dir)):
         _hold(store, folder)
         memo_dir = store.cache_dir / "sources"
         missing = [
-            item for item in wanted if not _is_there(folder / item[1].name, item[1], memo_dir)
+            (path, entry)
+            for path, entry in wanted
+            if not _is_there(folder / entry.name, entry, memo_dir)
         ]
-        sizes_bytes = [entry.size_bytes for _, entry in missing]
-        _make_room(store, sum(sizes_bytes))
-        for (path, entry), progress in zip(missing, shares(sizes_bytes, on_progress), strict=True):
-            _bring(fs, path, folder / entry.name, entry, progress)
+        _make_room(store, sum(entry.size_bytes for _, entry in missing))
+        for path, entry in missing:
+            _bring(fs, path, folder / entry.name, entry)
             remember(folder / entry.name, ContentHash(entry.sha256, entry.size_bytes), memo_dir)
     return folder
 
@@ -121,9 +110,8 @@ def _is_there(path: Path, entry: FileEntry, memo_dir: Path) -> bool:
     return content_hash(path, memo_dir=memo_dir).sha256 == entry.sha256
 
 
-def _bring(
-    fs: Any, path: str, destination: Path, entry: FileEntry, on_progress: OnProgress | None
-) -> None:
+def _bring(fs: Filesystem, path: str, destination: Path, entry: FileEntry) -> None:
+    """Copy one file to the local disk, whole and with the expected hash or not at all."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.parent / f".{destination.name}.{uuid.uuid4().hex}"
     digest = hashlib.sha256()
@@ -132,12 +120,10 @@ def _bring(
             for block in filesystem.read_blocks(fs, path):
                 digest.update(block)
                 file.write(block)
-                if on_progress:
-                    on_progress(file.tell(), entry.size_bytes)
         if digest.hexdigest() != entry.sha256:
             raise ValueError(
                 f"{filesystem.full_url(fs, path)} has sha256 {digest.hexdigest()[:16]} instead of "
-                f'{entry.sha256[:16]}; "owt artifacts verify" tells what is damaged, and the next '
+                f'{entry.sha256[:16]}; "owt artifacts verify" shows what is damaged, and the next '
                 "run builds it again"
             )
         temporary.replace(destination)
@@ -155,7 +141,7 @@ def _hold(store: Store, folder: Path) -> None:
     if str(folder) not in store.held_folders:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits while another process evicts it
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits while another process removes it
         # Never closed: the lock ends with the process, even if it is killed.
         store.held_folders[str(folder)] = descriptor
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +149,7 @@ def _hold(store: Store, folder: Path) -> None:
 
 
 def _make_room(store: Store, needed_bytes: int) -> None:
-    """Evict folders, the least recently used first, until so much more fits below the limit."""
+    """Remove folders from the cache, the oldest use first, until so many bytes more fit in."""
     if needed_bytes == 0:
         return
     locks = list(_cache_root(store).glob("*/*.lock"))

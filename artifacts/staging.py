@@ -1,11 +1,12 @@
 """Staging: where the parts of an artifact are collected while it is built, across restarts.
 
-A part is data under a name that nobody else uses, plus a small note, created exclusively, that
-names it; neither is changed afterwards. So a part is there whole or not at all, and a builder that
-was paused and wakes up late cannot change what another one has staged.
+A part is data under a name that nobody else uses, and a small note that names it. The note is
+created exclusively, and neither is changed afterwards. So a part is there whole or not at all, and
+a builder that was paused and wakes up late cannot change what another one has staged.
 """
 
 import json
+import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,9 +15,17 @@ from typing import IO
 from urllib.parse import quote
 
 from artifacts import filesystem
-from artifacts.content_hash import content_hash
+from artifacts.content_hash import (
+    Stamp,
+    content_hash,
+    find_stamp,
+    hash_file,
+    stamp_of,
+    stamp_of_local,
+    stamps_below,
+)
+from artifacts.identity import ArtifactKey
 from artifacts.record import FileEntry
-from artifacts.stamps import Stamp, find_stamp, hash_file, stamp_of, stamp_of_local, stamps_below
 from artifacts.store import Store, hidden_path
 
 
@@ -25,10 +34,10 @@ class Staging:
     """The place where one artifact is built; the same one after a restart."""
 
     store: Store
-    stage: str
-    fingerprint: str
+    key: ArtifactKey
+    """The artifact that is built."""
     workdir: Path
-    """Local scratch folder of the builder's own (checkpoints); survives restarts."""
+    """The builder's local folder for unfinished work (checkpoints). It survives restarts."""
     promised: dict[str, FileEntry] = field(default_factory=dict, compare=False)
     """Parts that were added or listed through this object; publishing without one is refused."""
 
@@ -42,15 +51,14 @@ class StagedPart:
     note_path: str
 
 
-def open_staging(store: Store, stage: str, fingerprint: str) -> Staging:
+def open_staging(store: Store, key: ArtifactKey) -> Staging:
     """Open the staging place of an artifact, with what an earlier attempt left there."""
-    folder = hidden_path(store, "staging", stage, fingerprint)
-    local = filesystem.local_path(store.fs, folder)
-    base = local or store.cache_dir / "staging" / stage / PurePosixPath(folder).name
+    local = filesystem.local_path(store.fs, hidden_path(store, "staging", key))
+    base = local or store.cache_dir / "staging" / key.place
     workdir = base / "work"
     with filesystem.disk_full_explained(str(base)):
         workdir.mkdir(parents=True, exist_ok=True)
-    return Staging(store, stage, fingerprint, workdir)
+    return Staging(store, key, workdir)
 
 
 def add_part(
@@ -61,13 +69,14 @@ def add_part(
     Adding the same content under the same name again does nothing.
 
     Args:
-        staging: Where.
+        staging: The staging place.
         local_path: The finished file; it is copied unless `move` is given.
         name: Its name in the artifact, with forward slashes for sub-folders.
-        move: Give the file up: on one disk nothing is copied then, so nobody may have it open for
-            writing, not even a builder that was taken for dead; write it under a unique name.
-        replace: Let other content take the place of an earlier part of this name; for files that
-            honestly differ from build to build, such as timings.
+        move: Remove the local file afterwards. On one disk nothing is copied then, so nobody may
+            have the file open for writing, not even a builder that was taken for dead. Write it
+            under a unique name.
+        replace: Let other content replace an earlier part of this name. For files that differ from
+            build to build, such as timings.
 
     Raises:
         ValueError: The name is not relative, a part of this name has other content, or the file
@@ -110,7 +119,7 @@ def _name(
     """Create the note that makes uploaded data the part of its name."""
     fs, note_path = staging.store.fs, _note_path(staging, entry.name)
     path = _data_path(staging, data_name)
-    note = {"entry": entry.to_json(), "data": data_name, "stamp": asdict(stamp_of(fs, path))}
+    note = {"entry": asdict(entry), "data": data_name, "stamp": asdict(stamp_of(fs, path))}
     data = json.dumps(note).encode()
     if is_new and not filesystem.exists(fs, note_path):
         if filesystem.create_exclusive(fs, note_path, data):
@@ -123,7 +132,11 @@ def _name(
 
 
 def _is_settled(known: FileEntry, entry: FileEntry, *, replace: bool) -> bool:
-    """Tell whether the part that is there already is the one to be added."""
+    """Return whether the part that is there already is the one to be added.
+
+    Raises:
+        ValueError: It has other content, and may not be replaced.
+    """
     if known != entry and not replace:
         raise ValueError(
             f"part {entry.name!r} is already staged with other content (sha256 "
@@ -134,23 +147,21 @@ def _is_settled(known: FileEntry, entry: FileEntry, *, replace: bool) -> bool:
 
 
 def staged_parts(staging: Staging) -> dict[str, FileEntry]:
-    """Return the finished parts that are intact, by name, so that a restart goes on from there."""
+    """Return the finished parts that are intact, by name, so that a restart resumes from there."""
     parts = {part.entry.name: part.entry for part in intact_parts(staging)}
     staging.promised.update(parts)
     return parts
 
 
 def open_part(staging: Staging, name: str) -> IO[bytes]:
-    """Open a finished part for reading, wherever it lies.
+    """Open a finished part for reading, wherever it is stored.
 
     Raises:
         FileNotFoundError: There is no intact part of this name.
     """
     part = _intact_part(staging, name)
     if part is None:
-        raise FileNotFoundError(
-            f"no intact part {name!r} is staged for {staging.stage}/{staging.fingerprint[:16]}"
-        )
+        raise FileNotFoundError(f"no intact part {name!r} is staged for {staging.key.place}")
     file: IO[bytes] = staging.store.fs.open(part.path, "rb")
     return file
 
@@ -187,7 +198,7 @@ def _part_of(
         return None  # as if it had not been finished: the builder makes it again
     if now is None or now.size_bytes != entry.size_bytes:
         return None
-    is_whole = now == stamp or hash_file(staging.store.fs, part.path)[0] == entry.sha256
+    is_whole = now == stamp or hash_file(staging.store.fs, part.path).sha256 == entry.sha256
     return part if is_whole else None
 
 
@@ -200,7 +211,7 @@ def _check_name(name: str) -> None:
 
 
 def _folder(staging: Staging) -> str:
-    return hidden_path(staging.store, "staging", staging.stage, staging.fingerprint)
+    return hidden_path(staging.store, "staging", staging.key)
 
 
 def _data_path(staging: Staging, data_name: str) -> str:
@@ -217,5 +228,4 @@ def clear(staging: Staging, parts: Sequence[StagedPart]) -> None:
     for part in parts:
         filesystem.remove(fs, part.note_path)
         filesystem.remove(fs, part.path)
-    scratch, _ = filesystem.open_filesystem(str(staging.workdir), {})
-    filesystem.remove_below(scratch, str(staging.workdir))
+    shutil.rmtree(staging.workdir, ignore_errors=True)

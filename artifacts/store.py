@@ -1,33 +1,32 @@
-"""The store: a root on any filesystem, where things lie in it, and how records are found.
+"""The store: a root on any filesystem, where things are in it, and how records are found.
 
-Layout below the root, with fp16 for the first 16 hex digits of a fingerprint:
+Layout below the root, where `<place>` is `<stage>/<first 16 hex digits of the fingerprint>`:
 
-    <stage>/<fp16>/record.json      created once, last; without it there is no artifact
-    <stage>/<fp16>/<attempt>/...    the published files; the record names the attempt
-    .staging/<stage>/<fp16>/...     finished parts of an artifact that is being built
-    .leases/<stage>/<fp16>/...      who is building it
-    .checked/<stage>/<fp16>.json    stamps of the files when they were last hashed
-    .quarantine/<stage>/<fp16>...   what was found damaged
+    <place>/record.json         created once, last; without it there is no artifact
+    <place>/<attempt>/...       the published files; the record names the attempt
+    .staging/<place>/...        finished parts of an artifact that is being built
+    .leases/<place>/...         who is building it
+    .checked/<place>.json       stamps of the files when they were last hashed
+    .quarantine/<place>-...     what was found damaged
 """
 
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from artifacts import filesystem
-from artifacts.fingerprint import check_stage
-from artifacts.record import Record, Reference
+from artifacts.filesystem import Filesystem
+from artifacts.identity import ArtifactKey, Reference
+from artifacts.record import Record, RecordFormatError
 
 logger = logging.getLogger(__name__)
 
-# Room for the 12 GB corpus, its shards and some models beside it.
-DEFAULT_CACHE_LIMIT_BYTES = 64 * 2**30
+CACHE_LIMIT_BYTES = 64 * 2**30
+"""Room for the 12 GB corpus, its shards and some models beside it."""
 
-# 64 bits of the hash in folder names; the record holds all of it and is compared in full.
-_SHORT = 16
+_SHOWN = 20
+"""Artifacts that an error message lists."""
 
 
 class DamagedRecordError(ValueError):
@@ -40,44 +39,32 @@ class Store:
 
     url: str
     """The root as users and records name it: a plain absolute path if local, else a URL."""
-    fs: Any
-    """The fsspec filesystem."""
+    fs: Filesystem
     root: str
     """The root's path inside the filesystem."""
     cache_dir: Path
     """Local folder for the working files of a remote store and for what is read from it."""
-    cache_limit_bytes: int
-    """The cache evicts what was used least recently above this."""
+    cache_limit_bytes: int = CACHE_LIMIT_BYTES
+    """Above this size the cache removes what was not used for the longest time."""
     held_folders: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
     """File descriptors of the locks on the cache folders that this process uses."""
 
 
-def open_store(
-    url: str | Path,
-    *,
-    cache_dir: Path | None = None,
-    cache_limit_bytes: int = DEFAULT_CACHE_LIMIT_BYTES,
-    options: Mapping[str, Any] | None = None,
-) -> Store:
+def open_store(url: str | Path, *, cache_dir: Path | None = None) -> Store:
     """Open the artifact store at a local path, `file://`, `memory://`, `s3://` or other fsspec URL.
 
-    Nothing is created or contacted yet.
+    Nothing is created or contacted yet. Addresses of servers and keys come from the environment.
 
     Args:
         url: The root folder.
         cache_dir: Default: `.cache` in a local store, else `.cache/owt-artifacts` in the user's
             home folder.
-        cache_limit_bytes: Cap of the read-through cache of a remote store.
-        options: fsspec's options for the filesystem (endpoint, credentials), which by default
-            come from the environment.
 
     Raises:
         ValueError: The URL's protocol is unknown or its package is not installed.
     """
-    if cache_limit_bytes < 0:
-        raise ValueError(f"cache_limit_bytes ({cache_limit_bytes}) must be 0 or more")
     try:
-        fs, root = filesystem.open_filesystem(str(url), options or {})
+        fs, root = filesystem.open_filesystem(str(url))
     except (ImportError, ValueError) as error:
         raise ValueError(
             f"cannot open the artifact store {str(url)!r}: {error}; give a local folder, "
@@ -86,50 +73,39 @@ def open_store(
     if cache_dir is None:
         local = filesystem.local_path(fs, root)
         cache_dir = local / ".cache" if local else Path.home() / ".cache" / "owt-artifacts"
-    return Store(
-        url=filesystem.full_url(fs, root),
-        fs=fs,
-        root=root,
-        cache_dir=Path(cache_dir).absolute(),
-        cache_limit_bytes=cache_limit_bytes,
-    )
+    url = filesystem.full_url(fs, root)
+    return Store(url=url, fs=fs, root=root, cache_dir=Path(cache_dir).absolute())
 
 
-def artifact_path(store: Store, stage: str, fingerprint: str) -> str:
-    """Return the path, inside the filesystem, of the folder that holds the record."""
-    check_stage(stage)
-    return f"{store.root}/{stage}/{fingerprint[:_SHORT]}"
-
-
-def record_path(store: Store, stage: str, fingerprint: str) -> str:
-    """Return the path of the record."""
-    return f"{artifact_path(store, stage, fingerprint)}/record.json"
+def record_path(store: Store, key: ArtifactKey) -> str:
+    """Return the path of an artifact's record, inside the filesystem."""
+    return f"{store.root}/{key.place}/record.json"
 
 
 def published_path(store: Store, record: Record) -> str:
     """Return the path of the folder that holds the published files."""
-    return f"{artifact_path(store, record.stage, record.fingerprint)}/{record.folder}"
+    return f"{store.root}/{record.place}/{record.folder}"
 
 
-def hidden_path(store: Store, area: str, stage: str, fingerprint: str) -> str:
+def hidden_path(store: Store, area: str, key: ArtifactKey) -> str:
     """Return the path that belongs to an artifact in one of the store's own dot folders."""
-    check_stage(stage)
-    return f"{store.root}/.{area}/{stage}/{fingerprint[:_SHORT]}"
+    return f"{store.root}/.{area}/{key.place}"
 
 
-def find_record(store: Store, stage: str, fingerprint: str) -> Record | None:
+def find_record(store: Store, key: ArtifactKey) -> Record | None:
     """Return the record of an artifact, or None if there is none; its files are not looked at.
 
     Raises:
         DamagedRecordError: There is one that cannot be read, or that is another artifact's.
+        RecordFormatError: Another version of this program wrote it, in another format.
     """
-    path = record_path(store, stage, fingerprint)
+    path = record_path(store, key)
     (data,) = filesystem.read_all(store.fs, [path])
     record = _parsed(store, path, data)
-    if record is None or (record.stage, record.fingerprint) == (stage, fingerprint):
+    if record is None or (record.stage, record.fingerprint) == (key.stage, key.fingerprint):
         return record
     raise DamagedRecordError(
-        f"the record of {stage}/{fingerprint[:_SHORT]} under {store.url} is that of "
+        f"the record of {key.place} under {store.url} is that of "
         f"{record.stage}/{record.fingerprint}; quarantine it and build again"
     )
 
@@ -137,17 +113,23 @@ def find_record(store: Store, stage: str, fingerprint: str) -> Record | None:
 def _parsed(store: Store, path: str, data: bytes | None) -> Record | None:
     if data is None:
         return None
+    url = filesystem.full_url(store.fs, path)
     try:
         return Record.from_json(json.loads(data))
+    except RecordFormatError as error:
+        raise RecordFormatError(f"{url}: {error}") from error
     except ValueError as error:
         raise DamagedRecordError(
-            f"{filesystem.full_url(store.fs, path)} is damaged ({error}); "
-            "quarantine it and build again"
+            f"{url} is damaged ({error}); quarantine it and build again"
         ) from error
 
 
 def list_records(store: Store, stage: str | None = None) -> list[Record]:
-    """Return the records of one stage or of all, newest first; damaged ones are left out."""
+    """Return the records of one stage or of all, newest first; damaged ones are left out.
+
+    Raises:
+        RecordFormatError: Another version of this program wrote one of them, in another format.
+    """
     stages = [stage] if stage else _visible_names(store, store.root)
     paths = [
         f"{store.root}/{name}/{short}/record.json"
@@ -172,8 +154,8 @@ def _visible_names(store: Store, folder: str) -> list[str]:
 
 def reference_of(store: Store, record: Record) -> Reference:
     """Return what other stages know the artifact by."""
-    path = artifact_path(store, record.stage, record.fingerprint)
-    return Reference(record.stage, record.fingerprint, filesystem.full_url(store.fs, path))
+    uri = filesystem.full_url(store.fs, f"{store.root}/{record.place}")
+    return Reference(record.stage, record.fingerprint, uri)
 
 
 def record_of(store: Store, reference: Reference) -> Record:
@@ -182,10 +164,10 @@ def record_of(store: Store, reference: Reference) -> Record:
     Raises:
         FileNotFoundError: The artifact is not in this store.
     """
-    record = find_record(store, reference.stage, reference.fingerprint)
+    record = find_record(store, reference)
     if record is None:
         raise FileNotFoundError(
-            f"no artifact {reference.stage}/{reference.fingerprint[:_SHORT]} under {store.url}; "
+            f"no artifact {reference.place} under {store.url}; "
             f'run "owt run --only {reference.stage}"'
         )
     return record
@@ -209,13 +191,13 @@ def file_uri(store: Store, reference: Reference, name: str) -> str:
 def no_such_file(record: Record, name: str) -> str:
     """Return the message for a name that an artifact does not have."""
     return (
-        f"artifact {record.stage}/{record.fingerprint[:_SHORT]} has no file {name!r}; "
+        f"artifact {record.place} has no file {name!r}; "
         f"it has {', '.join(record.file_names) or 'none'}"
     )
 
 
 def resolve(store: Store, text: str) -> Record:
-    """Return the artifact that a user means; where several fit by stage or label, the newest.
+    """Return the artifact that a user means; of several that fit by stage or label, the newest.
 
     Args:
         store: Where to look.
@@ -246,10 +228,7 @@ def _has_label(record: Record, wanted: str) -> bool:
     return any(wanted in (value, f"{key}={value}") for key, value in record.labels.items())
 
 
-def _listing(records: list[Record], limit: int = 20) -> str:
-    lines = [
-        " ".join([f"{record.stage}/{record.fingerprint[:_SHORT]}", *record.labels.values()])
-        for record in records[:limit]
-    ]
-    more = f", and {len(records) - limit} more" if len(records) > limit else ""
-    return f"there are {', '.join(lines)}{more}" if lines else "there are none"
+def _listing(records: list[Record]) -> str:
+    shown = [" ".join([record.place, *record.labels.values()]) for record in records[:_SHOWN]]
+    more = f", and {len(records) - _SHOWN} more" if len(records) > _SHOWN else ""
+    return f"there are {', '.join(shown)}{more}" if shown else "there are none"

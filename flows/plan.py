@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from artifacts.checking import check
-from artifacts.identity import PLACE_DIGITS, Identity
+from artifacts.identity import Identity
 from artifacts.record import Record, Reference
 from artifacts.store import Store, list_records
 from flows.config import PipelineConfig
@@ -38,7 +38,7 @@ class PlannedStage:
     @property
     def fingerprint(self) -> str:
         """First 16 hex digits, the artifact's folder; "" while unknown."""
-        return self.identity.fingerprint[:PLACE_DIGITS] if self.identity else ""
+        return self.identity.place.rpartition("/")[2] if self.identity else ""
 
 
 def plan_stages(config: PipelineConfig, store: Store, root: Path) -> list[PlannedStage]:
@@ -86,7 +86,7 @@ class _Planning:
     def _status(self, identity: Identity | None) -> tuple[str, str]:
         if identity is None:
             return UNKNOWN, "the corpus must be fetched first"
-        found = check(self.store, identity.stage, identity.fingerprint)
+        found = check(self.store, identity)
         reason = found.reason
         if found.status == "miss":
             reason = explain_miss(identity, self.outlook.of_stage(identity.stage))

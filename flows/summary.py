@@ -30,7 +30,7 @@ def summarize(
     for ending in endings:
         record = record_of(store, ending.reference)
         shown = ending.stage.show(store, record)
-        _track(tracked, ending, shown, record.mlflow_run_id or "")
+        _track(tracked, ending, shown, record.run_ids.get("mlflow", ""))
         stages.append(
             {
                 **ending.reference.to_json(),

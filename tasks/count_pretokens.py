@@ -65,7 +65,7 @@ def count_pretokens(
     started_at = datetime.now(UTC)
     with sole_builder(context, identity):
         store = store_of(context)
-        staged = staged_parts(open_staging(store, STAGE, identity.fingerprint))
+        staged = staged_parts(open_staging(store, identity))
         ranges = count_ranges(store, identity, config)
         map_ranges(
             count_range.with_options(**options),
@@ -102,7 +102,7 @@ def count_range(
     with TemporaryDirectory() as folder:
         path = Path(folder) / "part.parquet"
         write_counts(counts, path)
-        staging = open_staging(store, STAGE, identity.fingerprint)
+        staging = open_staging(store, identity)
         add_part(staging, path, part_name("part", number, ".parquet"), move=True)
 
 

@@ -80,7 +80,7 @@ def encode_shards(
     with sole_builder(context, identity):
         store = store_of(context)
         ranges = _ranges(store, identity, settings)
-        staged = staged_parts(open_staging(store, STAGE, identity.fingerprint))
+        staged = staged_parts(open_staging(store, identity))
         map_ranges(
             encode_range.with_options(**options),
             ranges,
@@ -110,7 +110,7 @@ def encode_range(
     from tokenizer.encoding.tokenizer import Tokenizer
 
     store = store_of(context)
-    staging = open_staging(store, STAGE, identity.fingerprint)
+    staging = open_staging(store, identity)
     with TemporaryDirectory(dir=staging.workdir) as folder:
         shard, documents = Path(folder) / _shard(number), Path(folder) / _documents(number)
         encode_file(

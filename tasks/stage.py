@@ -26,7 +26,7 @@ from artifacts.checking import check, quarantine
 from artifacts.identity import Identity
 from artifacts.lease import wait_for_lease
 from artifacts.publishing import publish
-from artifacts.record import ExternalFile, Record, Reference
+from artifacts.record import BuildFacts, ExternalFile, Record, Reference
 from artifacts.staging import Staging, open_staging
 from artifacts.store import Store, open_store, reference_of
 from lm.config import RunOptions
@@ -152,14 +152,13 @@ def find_artifact(context: RunContext, identity: Identity) -> Record | None:
         ValueError: There is none, and this run was asked not to build the stage.
     """
     store = store_of(context)
-    found = check(store, identity.stage, identity.fingerprint)
+    found = check(store, identity)
     if found.status == "hit" and identity.stage not in context.force:
         return found.record
     if found.status in ("hit", "stale"):
         reason = found.reason if found.status == "stale" else "forced"
         get_run_logger().warning("%s is set aside and built again: %s", identity.place, reason)
-        expected = found.record
-        quarantine(store, identity.stage, identity.fingerprint, reason, expected=expected)
+        quarantine(store, identity, reason, expected=found.record)
     if identity.stage in context.required:
         raise ValueError(
             f"no artifact {identity.place} under {context.store_url}; "
@@ -191,7 +190,7 @@ def build_once(
         return cached(context, record)
     with nullcontext() if mapped_since else sole_builder(context, identity):
         # Another run may have built it while this one waited for the lease.
-        found = check(store_of(context), identity.stage, identity.fingerprint)
+        found = check(store_of(context), identity)
         if found.status == "hit" and found.record is not None:
             return cached(context, found.record)
         record = _build(context, identity, build, mapped_since or datetime.now(UTC))
@@ -205,7 +204,7 @@ def build_once(
 def sole_builder(context: RunContext, identity: Identity) -> Iterator[None]:
     """Hold the lease of one artifact; waits while a living builder holds it."""
     owner = f"{socket.gethostname()}:{getpid()}:{context.flow_run_id}"
-    with wait_for_lease(store_of(context), identity.stage, identity.fingerprint, owner=owner):
+    with wait_for_lease(store_of(context), identity, owner=owner):
         yield
 
 
@@ -216,13 +215,10 @@ def _build(
     started_at: datetime,
 ) -> Record:
     reset_peak_memory()
-    staging = open_staging(store_of(context), identity.stage, identity.fingerprint)
+    staging = open_staging(store_of(context), identity)
     built = build(staging)
-    return publish(
-        staging,
-        stage_version=identity.version,
-        config=dict(identity.config),
-        inputs=dict(identity.inputs),
+    run_ids = {"prefect": context.flow_run_id, "mlflow": built.mlflow_run_id}
+    facts = BuildFacts(
         external_files=built.external_files,
         volatile=built.volatile,
         statistics=built.statistics,
@@ -233,9 +229,9 @@ def _build(
         seconds=round((datetime.now(UTC) - started_at).total_seconds(), 3),
         peak_rss_bytes=peak_memory(),
         deterministic=built.deterministic,
-        prefect_flow_run_id=context.flow_run_id or None,
-        mlflow_run_id=built.mlflow_run_id,
+        run_ids={tracker: run_id for tracker, run_id in run_ids.items() if run_id},
     )
+    return publish(staging, identity, facts)
 
 
 def describe_environment() -> dict[str, Any]:
@@ -257,6 +253,6 @@ def _show_in_prefect(record: Record, reference: Reference) -> None:
     table = "\n".join(f"| {name} | `{str(value)[:200]}` |" for name, value in rows)
     create_markdown_artifact(
         key=record.stage.replace("_", "-"),
-        description=f"{record.stage} {record.fingerprint[:16]}",
+        description=record.place,
         markdown=f"`{reference.uri}`\n\n| | |\n|---|---|\n{table}\n",
     )

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
-
-from artifacts.store import open_store
 
 _WEED = Path(sys.executable).with_name("weed")
 
@@ -40,10 +39,18 @@ def s3_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, A
             "client_kwargs": {"endpoint_url": endpoint, "region_name": "us-east-1"},
         }
         # One bucket for all tests: weed reserves whole volumes for each.
-        open_store("s3://tests", options=options).fs.mkdir("tests")
+        fsspec.filesystem("s3", **options).mkdir("tests")
         yield options
     finally:
         server.communicate()
+
+
+def set_s3_environment(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the server's address and keys by the environment, as a user would."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", options["client_kwargs"]["endpoint_url"])
+    monkeypatch.setenv("AWS_DEFAULT_REGION", options["client_kwargs"]["region_name"])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", options["key"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", options["secret"])
 
 
 def _weed_command(folder: Path, ports: list[int]) -> list[str]:

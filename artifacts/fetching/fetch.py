@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from artifacts import filesystem
-from artifacts.content_hash import ContentHash
+from artifacts.content_hash import ContentHash, stamp_of
 from artifacts.fetching.http_range import (
     Answer,
     FetchError,
@@ -27,7 +27,6 @@ from artifacts.fetching.http_range import (
 )
 from artifacts.fetching.part_file import Part, Pin, locked_part, move_aside, put_in_place
 from artifacts.filesystem import OnProgress
-from artifacts.stamps import stamp_of
 
 __all__ = ["FetchError", "FetchResult", "fetch", "wait_before_retry_s"]
 
@@ -207,7 +206,7 @@ def _open_source(source: _Source, start: int, version: str) -> Iterator[Answer]:
         with open_range(url, start=start, validator=version, timeout_s=timeout_s) as answer:
             yield answer
         return
-    fs, path = filesystem.open_filesystem(source.url, {})
+    fs, path = filesystem.open_filesystem(source.url)
     try:
         total_bytes = stamp_of(fs, path).size_bytes
         yield Answer(0, total_bytes, "", filesystem.read_blocks(fs, path))

@@ -7,7 +7,6 @@ import rich
 import typer
 from rich.markup import escape
 
-from artifacts.record import Record
 from artifacts.store import Store, list_records, open_store, resolve
 from flows.cli.tables import plain_table, print_table
 from flows.settings import data_root
@@ -34,7 +33,7 @@ def ls(
     for record in list_records(opened, stage or None):
         size_bytes = sum(entry.size_bytes for entry in record.files)
         table.add_row(
-            _place(record),
+            record.place,
             escape(" ".join(record.labels.values())),
             record.started_at[:16].replace("T", " "),
             str(len(record.files)),
@@ -62,9 +61,9 @@ def verify(
     records = [resolve(opened, name)] if name else list_records(opened)
     failed = 0
     for record in records:
-        problems = verify_artifact(opened, record.stage, record.fingerprint)
+        problems = verify_artifact(opened, record)
         failed += bool(problems)
-        rich.print(f"{_place(record)}: {'; '.join(map(escape, problems)) or 'sound'}")
+        rich.print(f"{record.place}: {'; '.join(map(escape, problems)) or 'sound'}")
     if failed:
         rich.print(f'{failed} of {len(records)} damaged; "owt run" builds them again')
         raise typer.Exit(1)
@@ -82,7 +81,3 @@ def lineage(name: Name, store: StoreUrl = "") -> None:
 
 def _open(url: str) -> Store:
     return open_store(url or str(data_root() / "artifacts"))
-
-
-def _place(record: Record) -> str:
-    return f"{record.stage}/{record.fingerprint[:16]}"

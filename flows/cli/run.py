@@ -5,6 +5,7 @@ from typing import Any
 import rich
 from rich.markup import escape
 
+from artifacts.identity import Reference
 from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of
 from flows.cli.servers import own_prefect_server
 from flows.cli.tables import plain_table, print_table
@@ -58,7 +59,8 @@ def show_summary(summary: dict[str, Any]) -> None:
     for stage in stages:
         name = f"{stage['stage']} {stage['label']}".strip()
         ending = "[cyan]cached[/cyan]" if stage["cached"] else "[green]built[/green]"
-        table.add_row(name, ending, _place(stage), f"{stage['seconds']:.2f}")
+        place = Reference.from_json(stage).place
+        table.add_row(name, ending, place, f"{stage['seconds']:.2f}")
     print_table(table)
     seconds = sum(stage["seconds"] for stage in stages)
     built = sum(not stage["cached"] for stage in stages)
@@ -67,7 +69,3 @@ def show_summary(summary: dict[str, Any]) -> None:
         if line:
             rich.print(escape(line))
     rich.print("[dim]owt ui[/dim] shows the runs; [dim]owt artifacts ls[/dim] the artifacts")
-
-
-def _place(stage: dict[str, Any]) -> str:
-    return f"{stage['stage']}/{stage['fingerprint'][:16]}"

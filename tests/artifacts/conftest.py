@@ -13,11 +13,12 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from hypothesis import settings
 
-from artifacts.fingerprint import fingerprint
+from artifacts.identity import Identity, Reference
 from artifacts.publishing import publish
-from artifacts.record import Record, Reference
+from artifacts.record import BuildFacts, Record
 from artifacts.staging import Staging, add_part, open_staging
 from artifacts.store import Store, open_store
+from tests.s3_server import set_s3_environment
 
 # A machine that is busy with other work must not fail a property.
 settings.register_profile("no deadline", deadline=None)
@@ -26,7 +27,6 @@ settings.load_profile("no deadline")
 STAGE = "encode_shards"
 CONFIG: Mapping[str, object] = {"name": "tiny", "size": 3}
 
-# What Python reports to audit hooks before it changes something on disk.
 _CHANGES = {
     "os.link",
     "os.rename",
@@ -36,6 +36,8 @@ _CHANGES = {
     "os.chmod",
     "shutil.copyfile",
 }
+"""What Python reports to audit hooks before it changes something on disk."""
+
 _LOOKS = {"os.scandir", "os.listdir"}
 _REMOTE_READS = {"cat_file", "cat_ranges", "get_file", "open"}
 _REMOTE_LOOKS = {"exists", "find", "info", "ls"}
@@ -49,8 +51,8 @@ OpenStore = Callable[[], Store]
 class Steps:
     """Runs an action at the n-th change to a store, before or after it; notes changes and reads.
 
-    A local store is watched through Python's audit events, which come before every system call; any
-    other through a stand-in for its filesystem object.
+    A local store is watched through Python's audit events, which come before every system call. Any
+    other store is watched through a wrapper around its filesystem object.
     """
 
     def __init__(self, store: Store) -> None:
@@ -66,7 +68,7 @@ class Steps:
         watched = None if self.is_local else _WatchedFilesystem(store.fs, self)
         self.store = replace(store, fs=watched) if watched else store
         if self.is_local:
-            sys.addaudithook(self._on_audit)  # cannot be removed again, only be told to be still
+            sys.addaudithook(self._on_audit)  # it cannot be removed again, only be switched off
 
     def watch(
         self,
@@ -136,7 +138,7 @@ def _opens_for_writing(arguments: tuple[object, ...]) -> bool:
 
 
 class _WatchedFilesystem:
-    """An fsspec filesystem that tells about the changes it makes."""
+    """An fsspec filesystem that reports the changes it makes."""
 
     def __init__(self, fs: Any, steps: Steps) -> None:
         self._fs = fs
@@ -168,20 +170,21 @@ class _WatchedFilesystem:
 
 
 @pytest.fixture(params=["local", "memory", pytest.param("s3", marks=pytest.mark.slow)])
-def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+def open_again(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[OpenStore]:
     """Give a function that opens the same store anew, as another process would."""
     name = uuid.uuid4().hex
-    options: dict[str, Any] = {}
     if request.param == "s3":
-        options = request.getfixturevalue("s3_options")
+        set_s3_environment(request.getfixturevalue("s3_options"), monkeypatch)
     urls = {
         "local": str(tmp_path / "store"),
         "memory": f"memory://{name}",
         "s3": f"s3://tests/{name}",
     }
     url = urls[request.param]
-    yield lambda: open_store(url, cache_dir=tmp_path / "cache", options=options)
-    store = open_store(url, options=options)
+    yield lambda: open_store(url, cache_dir=tmp_path / "cache")
+    store = open_store(url)
     if request.param == "memory" and store.fs.exists(store.root):
         store.fs.rm(store.root, recursive=True)  # the memory filesystem is shared by all tests
 
@@ -206,29 +209,21 @@ def steps(store: Store) -> Iterator[Steps]:
     controlled.end()
 
 
-def key_of(
+def identity_of(
     stage: str = STAGE,
     config: Mapping[str, object] = CONFIG,
     inputs: Mapping[str, Reference] | None = None,
-) -> str:
-    """Return the fingerprint of version 1 of a stage."""
-    prints = {name: reference.fingerprint for name, reference in (inputs or {}).items()}
-    return fingerprint(stage=stage, stage_version=1, config=config, inputs=prints)
+) -> Identity:
+    """Return the identity of an artifact of version 1 of a stage."""
+    return Identity(stage=stage, version=1, config=config, inputs=inputs or {})
 
 
 @pytest.fixture
 def stage_files(tmp_path: Path) -> Stage:
     """Give a function that stages files of given content."""
 
-    def stage_files(
-        store: Store,
-        files: Mapping[str, bytes],
-        *,
-        stage: str = STAGE,
-        config: Mapping[str, object] = CONFIG,
-        inputs: Mapping[str, Reference] | None = None,
-    ) -> Staging:
-        staging = open_staging(store, stage, key_of(stage, config, inputs))
+    def stage_files(store: Store, files: Mapping[str, bytes], **parts: Any) -> Staging:
+        staging = open_staging(store, identity_of(**parts))
         for name, content in files.items():
             source = tmp_path / f"source-{uuid.uuid4().hex}"
             source.write_bytes(content)
@@ -249,9 +244,9 @@ def build(stage_files: Stage) -> Build:
         stage: str = STAGE,
         config: Mapping[str, object] = CONFIG,
         inputs: Mapping[str, Reference] | None = None,
-        **fields: Any,
+        **facts: Any,
     ) -> Record:
         staging = stage_files(store, files, stage=stage, config=config, inputs=inputs)
-        return publish(staging, stage_version=1, config=config, inputs=inputs or {}, **fields)
+        return publish(staging, identity_of(stage, config, inputs), BuildFacts(**facts))
 
     return build

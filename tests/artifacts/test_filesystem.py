@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifacts import filesystem
-from artifacts.stamps import hash_file, stamp_of, stamps_below
+from artifacts.content_hash import ContentHash, hash_file, stamp_of, stamps_below
 
 if TYPE_CHECKING:
     from artifacts.store import Store
@@ -86,10 +87,9 @@ def test_blocks_join_to_the_file(store: Store) -> None:
     path = f"{store.root}/large"
     filesystem.write_bytes(store.fs, path, content)
     assert b"".join(filesystem.read_blocks(store.fs, path)) == content
-    seen: list[tuple[int, int]] = []
-    _, size_bytes = hash_file(store.fs, path, lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (len(content), len(content)) == (size_bytes, size_bytes)
-    assert len(seen) == 2
+    assert len(list(filesystem.read_blocks(store.fs, path))) == 2
+    expected = ContentHash(hashlib.sha256(content).hexdigest(), len(content))
+    assert hash_file(store.fs, path) == expected
 
 
 @pytest.mark.parametrize("code", [errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP])
@@ -128,16 +128,3 @@ def test_failed_copy_leaves_no_torso(
             local_store.fs, tmp_path / "part", f"{local_store.root}/part", may_link=False
         )
     assert list(Path(local_store.root).iterdir()) == []
-
-
-def test_shares_add_up_to_the_whole() -> None:
-    """Each file's progress is reported as a part of all files' progress."""
-    seen: list[tuple[int, int]] = []
-    first, second = filesystem.shares([10, 5], lambda *step: seen.append(step))
-    assert first is not None
-    assert second is not None
-    first(4, 10)
-    second(5, 5)
-    assert seen == [(4, 15), (15, 15)]
-    assert filesystem.shares([], print) == []
-    assert filesystem.shares([1], None) == [None]

@@ -1,7 +1,8 @@
 """An identity's fingerprint is made of what matters and nothing else."""
 
-from artifacts.identity import Identity
-from artifacts.record import Reference
+import pytest
+
+from artifacts.identity import Identity, Reference
 
 
 def identity(**changes: object) -> Identity:
@@ -12,6 +13,21 @@ def identity(**changes: object) -> Identity:
         "inputs": {"text": Reference("download", "a" * 64, "/here/download/aaaa")},
     }
     return Identity(**(fields | changes))  # type: ignore[arg-type] # fields of one test
+
+
+def test_identity_and_reference_name_the_same_place() -> None:
+    """The stage and the first 16 digits of the fingerprint, below any store's URL."""
+    one = identity()
+    reference = one.reference("s3://bucket/store/")
+    assert one.place == reference.place == f"encode_shards/{one.fingerprint[:16]}"
+    assert reference.uri == f"s3://bucket/store/{one.place}"
+    assert Reference.from_json(reference.to_json() | {"label": "train"}) == reference
+
+
+def test_stage_that_is_no_folder_has_no_place() -> None:
+    """A reference from outside cannot lead out of the store."""
+    with pytest.raises(ValueError, match="stage name"):
+        _ = Reference("../elsewhere", "a" * 64, "").place
 
 
 def test_the_place_of_an_input_does_not_count() -> None:

@@ -10,7 +10,7 @@ from artifacts import filesystem
 from artifacts.checking import quarantine
 from artifacts.lineage import format_lineage, lineage
 from artifacts.record import ExternalFile
-from artifacts.store import reference_of
+from artifacts.store import published_path, record_path, reference_of
 
 if TYPE_CHECKING:
     from artifacts.record import Record
@@ -44,7 +44,7 @@ def test_lineage_names_every_artifact_up_to_the_corpus(
     store: Store, chain: dict[str, Record]
 ) -> None:
     """The tree holds each ancestor under the name it has as an input, and the files outside."""
-    names = {stage: f"{stage}/{record.fingerprint[:16]}" for stage, record in chain.items()}
+    names = {stage: record.place for stage, record in chain.items()}
     assert _lines(store, chain["train_lm"]) == [
         names["train_lm"],
         f"  shards: {names['encode_shards']}",
@@ -58,13 +58,11 @@ def test_lineage_names_every_artifact_up_to_the_corpus(
 
 def test_missing_and_damaged_ancestors_are_shown(store: Store, chain: dict[str, Record]) -> None:
     """A gap in the lineage is part of the answer."""
-    quarantine(store, "train_tokenizer", chain["train_tokenizer"].fingerprint, "test")
-    path = f"{store.root}/download/{chain['download'].fingerprint[:16]}/record.json"
-    filesystem.write_bytes(store.fs, path, b"{")
+    quarantine(store, chain["train_tokenizer"], "test")
+    filesystem.write_bytes(store.fs, record_path(store, chain["download"]), b"{")
     tokenizer = reference_of(store, chain["train_tokenizer"])
-    name = f"train_tokenizer/{tokenizer.fingerprint[:16]}"
     lines = _lines(store, chain["train_lm"])
-    assert lines[-1] == f"  tokenizer: {name} (missing, was at {tokenizer.uri})"
+    assert lines[-1] == f"  tokenizer: {tokenizer.place} (missing, was at {tokenizer.uri})"
     assert lines[2].endswith("(its record is damaged)")
 
 
@@ -72,6 +70,5 @@ def test_lineage_needs_no_published_file(store: Store, chain: dict[str, Record])
     """Records are enough: the files may be gone."""
     before = _lines(store, chain["train_lm"])
     for record in chain.values():
-        folder = f"{store.root}/{record.stage}/{record.fingerprint[:16]}/{record.folder}"
-        filesystem.remove_below(store.fs, folder)
+        filesystem.remove_below(store.fs, published_path(store, record))
     assert _lines(store, chain["train_lm"]) == before

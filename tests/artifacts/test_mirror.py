@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from artifacts.identity import Reference
 from artifacts.mirror import drop_mirrors, mirror_files, restore_newest
 from artifacts.staging import Staging, open_staging
 from artifacts.store import open_store
 
-FINGERPRINT = "ab" * 32
+MODEL = Reference("train_lm", "ab" * 32, "")
 
 
 def staging_on(machine: Path, url: str) -> Staging:
     """Return the staging place as a machine with its own disk sees it."""
-    return open_staging(open_store(url, cache_dir=machine), "train_lm", FINGERPRINT)
+    return open_staging(open_store(url, cache_dir=machine), MODEL)
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def write(folder: Path, step: int) -> dict[str, Path]:
     return {name: folder / name for name in files}
 
 
-def test_another_machine_goes_on_from_the_newest_mirror(tmp_path: Path, url: str) -> None:
+def test_another_machine_resumes_from_the_newest_mirror(tmp_path: Path, url: str) -> None:
     """Files come back under their names; two mirrors are kept."""
     here = staging_on(tmp_path / "here", url)
     for step in (1, 2, 3):
@@ -65,6 +66,6 @@ def test_nothing_is_restored_after_the_mirrors_were_dropped(tmp_path: Path, url:
 
 def test_a_local_store_needs_no_mirror(tmp_path: Path) -> None:
     """Its working folder survives in the staging place itself."""
-    here = open_staging(open_store(tmp_path), "train_lm", FINGERPRINT)
+    here = open_staging(open_store(tmp_path), MODEL)
     mirror_files(here, "00000001", write(here.workdir, 1))
     assert restore_newest(here) is None

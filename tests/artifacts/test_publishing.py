@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +17,11 @@ import pytest
 
 from artifacts import filesystem
 from artifacts.checking import check, quarantine, verify
-from artifacts.fingerprint import fingerprint
+from artifacts.content_hash import stamps_below
+from artifacts.identity import Reference
 from artifacts.publishing import publish
-from artifacts.record import ExternalFile, Record, Reference
+from artifacts.record import BuildFacts, ExternalFile, Record
 from artifacts.staging import add_part, open_staging, staged_parts
-from artifacts.stamps import stamps_below
 from artifacts.store import (
     find_record,
     list_records,
@@ -28,32 +29,31 @@ from artifacts.store import (
     published_path,
     reference_of,
 )
+from tests.artifacts.conftest import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from artifacts.identity import Identity
     from artifacts.staging import Staging
     from artifacts.store import Store
     from tests.artifacts.conftest import Build, OpenStore, Stage, Steps
 
 FILES = {"a.bin": b"a" * 100, "sub/b.txt": b"text"}
-CONFIG = {"name": "tiny", "size": 3}
 
 _MAX_STEPS = 200
 
-# Runs in a process of its own: for n = 1, 2, ... a fork publishes into a new store and kills itself
-# just before its n-th change to the disk. Ends with the first n that is never reached.
 KILLED_PUBLISHER = """
 import os, sys
 from pathlib import Path
-from artifacts.checking import check
-from artifacts.fingerprint import fingerprint
+from artifacts.identity import Identity
 from artifacts.publishing import publish
+from artifacts.record import BuildFacts
 from artifacts.staging import add_part, open_staging
 from artifacts.store import open_store
 
 folder, config = Path(sys.argv[1]), {"name": "tiny", "size": 3}
-key = fingerprint(stage="encode_shards", stage_version=1, config=config, inputs={})
+identity = Identity(stage="encode_shards", version=1, config=config, inputs={})
 names = {"os.link", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.copyfile"}
 count = 0
 
@@ -68,11 +68,11 @@ def build(n):
 
     root = str(folder / f"store-{n}")
     sys.addaudithook(on_audit)
-    staging = open_staging(open_store(root), "encode_shards", key)
+    staging = open_staging(open_store(root), identity)
     for name in ("a.bin", "b.bin"):
         (staging.workdir / name).write_bytes(name.encode() * 100)
         add_part(staging, staging.workdir / name, name, move=name == "a.bin")
-    publish(staging, stage_version=1, config=config, inputs={})
+    publish(staging, identity, BuildFacts())
 
 for n in range(1, 1000):
     child = os.fork()
@@ -83,6 +83,8 @@ for n in range(1, 1000):
         break
 print(n)
 """
+"""Runs in a process of its own. For n = 1, 2, ... a fork publishes into a new store and kills
+itself just before its n-th change to the disk. Ends with the first n that is never reached."""
 
 
 def test_published_artifact_is_found_whole_by_another_process(
@@ -91,9 +93,9 @@ def test_published_artifact_is_found_whole_by_another_process(
     """What one process publishes, another one finds and verifies, on every filesystem."""
     record = build(open_again(), FILES)
     store = open_again()
-    assert find_record(store, record.stage, record.fingerprint) == record
-    assert check(store, record.stage, record.fingerprint).status == "hit"
-    assert verify(store, record.stage, record.fingerprint) == []
+    assert find_record(store, record) == record
+    assert check(store, record).status == "hit"
+    assert verify(store, record) == []
     assert [entry.name for entry in record.files] == ["a.bin", "sub/b.txt"]
 
 
@@ -101,7 +103,7 @@ def test_publishing_twice_is_a_no_op(store: Store, build: Build) -> None:
     """The second publisher of a fingerprint gets the first one's record, whatever it staged."""
     first = build(store, {"a.bin": b"a"})
     assert build(store, {"a.bin": b"other"}) == first
-    assert verify(store, first.stage, first.fingerprint) == []
+    assert verify(store, first) == []
 
 
 def test_nothing_is_left_in_staging(store: Store, build: Build) -> None:
@@ -121,19 +123,19 @@ def test_local_publishing_copies_nothing(local_store: Store, build: Build) -> No
     assert published.stat().st_mode & 0o222 == 0
 
 
-def _outcome(staging: Staging, config: dict[str, int]) -> Record | BaseException:
+def _outcome(staging: Staging, identity: Identity) -> Record | BaseException:
     """Publish, and return what comes of it."""
     try:
-        return publish(staging, stage_version=1, config=config, inputs={})
+        return publish(staging, identity, BuildFacts())
     except (Exception, KeyboardInterrupt) as error:
         return error
 
 
-def _assert_none_or_whole(store: Store, fingerprint: str) -> None:
-    found = check(store, "encode_shards", fingerprint)
+def _assert_none_or_whole(store: Store, identity: Identity) -> None:
+    found = check(store, identity)
     assert found.status in ("hit", "miss"), found.reason
     if found.status == "hit":
-        assert verify(store, "encode_shards", fingerprint) == []
+        assert verify(store, identity) == []
 
 
 def _raiser(error: BaseException) -> Callable[[], None]:
@@ -152,16 +154,16 @@ def test_failure_at_any_step_leaves_no_half_artifact(
     if after and steps.is_local:
         pytest.skip("a system call and its answer are one")
     for at in range(1, _MAX_STEPS):
-        config = {"at": at}
-        staging = stage_files(steps.store, FILES, config=config)
+        identity = identity_of(config={"at": at})
+        staging = stage_files(steps.store, FILES, config=identity.config)
         steps.watch(at, _raiser(failure), after=after)
-        outcome = _outcome(staging, config)
+        outcome = _outcome(staging, identity)
         steps.end()
         assert outcome is failure or isinstance(outcome, Record)
-        _assert_none_or_whole(steps.store, staging.fingerprint)
-        staging = stage_files(steps.store, FILES, config=config)
-        record = publish(staging, stage_version=1, config=config, inputs={})
-        assert verify(steps.store, record.stage, record.fingerprint) == []
+        _assert_none_or_whole(steps.store, identity)
+        staging = stage_files(steps.store, FILES, config=identity.config)
+        record = publish(staging, identity, BuildFacts())
+        assert verify(steps.store, record) == []
         assert {entry.name for entry in record.files} == set(FILES)
         if steps.count < at:
             return
@@ -169,7 +171,7 @@ def test_failure_at_any_step_leaves_no_half_artifact(
 
 
 def test_kill_at_any_system_call_leaves_no_half_artifact(tmp_path: Path) -> None:
-    """SIGKILL before any change to the disk leaves nothing visible, and the next run goes on."""
+    """SIGKILL before any change to the disk leaves nothing visible, and the next run builds."""
     command = [sys.executable, "-c", KILLED_PUBLISHER, str(tmp_path)]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
@@ -181,16 +183,16 @@ def test_kill_at_any_system_call_leaves_no_half_artifact(tmp_path: Path) -> None
 
 def _assert_rebuilds(root: Path) -> None:
     store = open_store(root)
-    key = fingerprint(stage="encode_shards", stage_version=1, config=CONFIG, inputs={})
-    _assert_none_or_whole(store, key)
-    staging = open_staging(store, "encode_shards", key)
+    identity = identity_of()
+    _assert_none_or_whole(store, identity)
+    staging = open_staging(store, identity)
     parts = staged_parts(staging)
     for name in {"a.bin", "b.bin"} - set(parts):
         (staging.workdir / name).write_bytes(name.encode() * 100)
         add_part(staging, staging.workdir / name, name)
-    record = publish(staging, stage_version=1, config=CONFIG, inputs={})
+    record = publish(staging, identity, BuildFacts())
     assert [entry.name for entry in record.files] == ["a.bin", "b.bin"]
-    assert verify(store, "encode_shards", key) == []
+    assert verify(store, identity) == []
 
 
 def test_first_of_two_concurrent_publishers_wins(open_again: OpenStore, stage_files: Stage) -> None:
@@ -200,13 +202,13 @@ def test_first_of_two_concurrent_publishers_wins(open_again: OpenStore, stage_fi
     def run(_: int) -> Record:
         staging = stage_files(open_again(), FILES)
         start.wait(30)
-        return publish(staging, stage_version=1, config=CONFIG, inputs={})
+        return publish(staging, identity_of(), BuildFacts())
 
     with ThreadPoolExecutor(4) as pool:
         records = list(pool.map(run, range(4)))
     store = open_again()
     assert len({record.folder for record in records}) == 1
-    assert verify(store, records[0].stage, records[0].fingerprint) == []
+    assert verify(store, records[0]) == []
     found = stamps_below(store.fs, f"{store.root}/encode_shards")
     assert {name.split("/")[1] for name in found} == {records[0].folder, "record.json"}
 
@@ -221,13 +223,13 @@ def test_owner_that_was_paused_anywhere_does_no_damage(
         late = stage_files(steps.store, FILES, config=config)
         rival = partial(_publish_rival, open_again, build, config, rivals)
         steps.watch(at, rival, looks_count=True)
-        record = publish(late, stage_version=1, config=config, inputs={})
+        record = publish(late, identity_of(config=config), BuildFacts())
         steps.end()
         if not rivals:
             return
         assert rivals == [record]
-        assert verify(open_again(), record.stage, record.fingerprint) == []
-        assert check(open_again(), record.stage, record.fingerprint).status == "hit"
+        assert verify(open_again(), record) == []
+        assert check(open_again(), record).status == "hit"
     pytest.fail("publishing never came to an end")
 
 
@@ -246,14 +248,14 @@ def test_owner_that_was_paused_spares_what_is_rebuilt(
         config = {"at": at}
         late = stage_files(steps.store, FILES, config=config)
         rebuilt: list[Record] = []
-        rebuild = partial(_rebuild, open_again, build, config, late.fingerprint, rebuilt)
+        rebuild = partial(_rebuild, open_again, build, config, rebuilt)
         steps.watch(at, rebuild, looks_count=True)
-        publish(late, stage_version=1, config=config, inputs={})
+        publish(late, identity_of(config=config), BuildFacts())
         steps.end()
         num_rebuilt += len(rebuilt)
         if rebuilt:
-            assert find_record(open_again(), "encode_shards", late.fingerprint) == rebuilt[0]
-            assert verify(open_again(), "encode_shards", late.fingerprint) == []
+            assert find_record(open_again(), late.key) == rebuilt[0]
+            assert verify(open_again(), late.key) == []
         if steps.count < at:
             assert num_rebuilt > 1
             return
@@ -261,14 +263,10 @@ def test_owner_that_was_paused_spares_what_is_rebuilt(
 
 
 def _rebuild(
-    open_again: OpenStore,
-    build: Build,
-    config: dict[str, int],
-    fingerprint: str,
-    rebuilt: list[Record],
+    open_again: OpenStore, build: Build, config: dict[str, int], rebuilt: list[Record]
 ) -> None:
     """Quarantine and build anew if the paused publisher has got so far."""
-    if quarantine(open_again(), "encode_shards", fingerprint, "test"):
+    if quarantine(open_again(), identity_of(config=config), "test"):
         rebuilt.append(build(open_again(), FILES, config=config))
 
 
@@ -276,12 +274,12 @@ def test_full_disk_leaves_no_record_and_says_where(steps: Steps, stage_files: St
     """No space at any step of publishing: no record, and a message with the place and a way out."""
     num_refused = 0
     for at in range(1, _MAX_STEPS):
-        config = {"at": at}
-        staging = stage_files(steps.store, FILES, config=config)
+        identity = identity_of(config={"at": at})
+        staging = stage_files(steps.store, FILES, config=identity.config)
         steps.watch(at, _raiser(OSError(errno.ENOSPC, "No space left on device")))
-        outcome = _outcome(staging, config)
+        outcome = _outcome(staging, identity)
         steps.end()
-        _assert_none_or_whole(steps.store, staging.fingerprint)
+        _assert_none_or_whole(steps.store, identity)
         if isinstance(outcome, OSError):
             num_refused += 1
             assert outcome.errno == errno.ENOSPC
@@ -309,7 +307,7 @@ def test_really_full_disk_leaves_no_record(tmp_path: Path) -> None:
 
 def _fill(mount: Path, tmp_path: Path) -> None:
     store = open_store(mount)
-    staging = open_staging(store, "encode_shards", "0" * 64)
+    staging = open_staging(store, identity_of())
     source = tmp_path / "large"
     source.write_bytes(os.urandom(300_000))
     with pytest.raises(OSError, match=f"no space left while writing under {mount}"):
@@ -321,22 +319,21 @@ def _fill(mount: Path, tmp_path: Path) -> None:
 def test_fingerprint_must_be_that_of_config_and_inputs(store: Store, stage_files: Stage) -> None:
     """A record cannot claim another config than the one that was fingerprinted."""
     staging = stage_files(store, FILES)
-    with pytest.raises(ValueError, match="publish with what was fingerprinted"):
-        publish(staging, stage_version=2, config=CONFIG, inputs={})
-    with pytest.raises(ValueError, match="publish with what was fingerprinted"):
-        publish(staging, stage_version=1, config={"size": 4}, inputs={})
+    for other in (replace(identity_of(), version=2), identity_of(config={"size": 4})):
+        with pytest.raises(ValueError, match="publish with what was fingerprinted"):
+            publish(staging, other, BuildFacts())
 
 
 def test_artifact_needs_files_of_different_names(store: Store, stage_files: Stage) -> None:
     """No files, a name twice, or a volatile name that is no file are refused."""
     with pytest.raises(ValueError, match="no files to publish"):
-        publish(stage_files(store, {}), stage_version=1, config=CONFIG, inputs={})
+        publish(stage_files(store, {}), identity_of(), BuildFacts())
     staging = stage_files(store, FILES)
     twice = ExternalFile("a.bin", "/corpus.txt", 1, "0" * 64)
     with pytest.raises(ValueError, match="must differ"):
-        publish(staging, stage_version=1, config=CONFIG, inputs={}, external_files=[twice])
+        publish(staging, identity_of(), BuildFacts(external_files=(twice,)))
     with pytest.raises(ValueError, match=r"\['c.bin'\] are not among"):
-        publish(staging, stage_version=1, config=CONFIG, inputs={}, volatile=["c.bin"])
+        publish(staging, identity_of(), BuildFacts(volatile=("c.bin",)))
 
 
 def test_part_that_vanished_is_not_left_out_in_silence(store: Store, stage_files: Stage) -> None:
@@ -344,7 +341,7 @@ def test_part_that_vanished_is_not_left_out_in_silence(store: Store, stage_files
     staging = stage_files(store, FILES)
     filesystem.remove_below(store.fs, f"{store.root}/.staging/encode_shards")
     with pytest.raises(FileNotFoundError, match=r"\['a.bin', 'sub/b.txt'\].*are gone"):
-        publish(staging, stage_version=1, config=CONFIG, inputs={})
+        publish(staging, identity_of(), BuildFacts())
     assert list_records(store) == []
 
 
@@ -357,19 +354,19 @@ def test_record_holds_what_was_given(store: Store, build: Build) -> None:
         inputs={"text": reference_of(store, corpus)},
         statistics={"num_tokens": 2**40, "sizes": (1, 2)},
         labels={"corpus": "tiny"},
-        volatile=["a.bin"],
+        volatile=("a.bin",),
         environment={"python": "3.11"},
         code_version="abc",
         started_at="2026-01-01T00:00:00Z",
         seconds=1.5,
         peak_rss_bytes=10,
         deterministic=False,
-        prefect_flow_run_id="p",
-        mlflow_run_id="m",
+        run_ids={"prefect": "p", "mlflow": "m"},
     )
-    assert find_record(store, record.stage, record.fingerprint) == record
+    assert find_record(store, record) == record
     assert record.inputs == {
         "text": Reference("download", corpus.fingerprint, reference_of(store, corpus).uri)
     }
     assert record.statistics == {"num_tokens": 2**40, "sizes": [1, 2]}
     assert (record.volatile, record.deterministic) == (("a.bin",), False)
+    assert record.run_ids == {"prefect": "p", "mlflow": "m"}

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from artifacts.identity import Reference
 from artifacts.reading import local_file, local_folder
-from artifacts.record import ExternalFile, Reference
+from artifacts.record import ExternalFile
 from artifacts.store import open_store, published_path, reference_of
 
 if TYPE_CHECKING:
@@ -81,15 +82,6 @@ def test_file_is_brought_once(steps: Steps, build: Build) -> None:
     assert not [path for path in steps.reads if record.folder in path]
 
 
-def test_progress_counts_what_is_brought(remote: Store, build: Build) -> None:
-    """Progress runs over all files that have to come, and is silent if none has to."""
-    reference = reference_of(remote, build(remote, FILES))
-    seen: list[tuple[int, int]] = []
-    for _ in range(2):
-        local_folder(remote, reference, on_progress=lambda *step: seen.append(step))
-    assert seen == [(100, 104), (104, 104)]
-
-
 def test_damaged_cache_file_is_brought_again(remote: Store, build: Build) -> None:
     """A cached file that was changed or cut is replaced."""
     reference = reference_of(remote, build(remote, FILES))
@@ -125,7 +117,7 @@ def test_external_file_is_read_where_it_lies(store: Store, build: Build, tmp_pat
     corpus = tmp_path / "corpus.txt"
     corpus.write_bytes(b"abc")
     external = ExternalFile("train.txt", str(corpus), 3, SHA256_OF_ABC)
-    reference = reference_of(store, build(store, FILES, external_files=[external]))
+    reference = reference_of(store, build(store, FILES, external_files=(external,)))
     assert local_file(store, reference, "train.txt") == corpus
     corpus.unlink()
     with pytest.raises(FileNotFoundError, match=f"train.txt should be at {corpus}"):
@@ -138,7 +130,7 @@ def test_remote_external_file_is_cached(remote: Store, build: Build) -> None:
     remote.fs.pipe_file(f"{remote.root}/corpus.txt", b"abc")
     uri = f"{remote.url}/corpus.txt"
     external = ExternalFile("train.txt", uri, 3, SHA256_OF_ABC)
-    reference = reference_of(remote, build(remote, FILES, external_files=[external]))
+    reference = reference_of(remote, build(remote, FILES, external_files=(external,)))
     assert local_file(remote, reference, "train.txt").read_bytes() == b"abc"
     assert _cached(remote) == {"train.txt"}
 

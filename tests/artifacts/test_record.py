@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifacts.record import ExternalFile, FileEntry, Record, Reference
+from artifacts.identity import Identity, Reference
+from artifacts.record import ExternalFile, FileEntry, Record, RecordFormatError
 
 NAMES = st.text(min_size=1, max_size=8)
 SIZES = st.integers(0, 2**50)
@@ -26,7 +27,7 @@ RECORDS = st.builds(
     labels=st.dictionaries(NAMES, NAMES),
     seconds=st.floats(0, 1e9),
     deterministic=st.booleans(),
-    mlflow_run_id=st.none() | NAMES,
+    run_ids=st.dictionaries(NAMES, NAMES),
 )
 
 
@@ -53,16 +54,59 @@ def test_other_json_is_refused(document: Any) -> None:
         Record.from_json(document)
 
 
-def test_file_names_are_published_ones_then_external_ones() -> None:
-    """A record knows the names of all its files."""
+def _document(**changes: object) -> dict[str, Any]:
+    """Return the JSON of a small record."""
     record = Record(
         stage="download",
         stage_version=1,
         fingerprint="0" * 64,
-        config={},
+        config={"split": "train"},
         inputs={},
         files=(FileEntry("b", 1, ""),),
         folder="attempt",
         external_files=(ExternalFile("a", "/a", 1, ""),),
+        code_version="v0.1-7-gabc",
     )
-    assert record.file_names == ["b", "a"]
+    return record.to_json() | changes
+
+
+def test_record_of_another_format_is_refused_by_its_number() -> None:
+    """The message says which version wrote the record, and what to do; 1 had no number."""
+    unnumbered = _document()
+    del unnumbered["format"]
+    for document, number in [(unnumbered, 1), (_document(format=3), 3), (_document(format=""), "")]:
+        message = (
+            rf"format {number!r} \(written by version v0\.1-7-gabc\).* reads format 2; use that"
+        )
+        with pytest.raises(RecordFormatError, match=message):
+            Record.from_json(document)
+
+
+def test_unknown_fields_are_kept() -> None:
+    """A record of a later version, read and written again by this one, loses nothing."""
+    document = _document(gpu_seconds=1.5, unknown="a field's name")
+    record = Record.from_json(document)
+    assert record.unknown == {"gpu_seconds": 1.5, "unknown": "a field's name"}
+    assert record.to_json() == document
+
+
+def test_fields_with_a_default_may_be_absent() -> None:
+    """A record of an earlier version, which did not know a field, still reads."""
+    required = ["format", "stage", "stage_version", "fingerprint", "config", "inputs", "files"]
+    document = {name: value for name, value in _document().items() if name in [*required, "folder"]}
+    record = Record.from_json(document)
+    assert (record.external_files, record.run_ids, record.seconds) == ((), {}, 0.0)
+    assert record.to_json().keys() == _document().keys()
+
+
+def test_record_gives_its_identity() -> None:
+    """What was fingerprinted can be told from the record."""
+    record = Record.from_json(_document())
+    config = {"split": "train"}
+    assert record.identity == Identity(stage="download", version=1, config=config, inputs={})
+    assert record.place == "download/0000000000000000"
+
+
+def test_file_names_are_published_ones_then_external_ones() -> None:
+    """A record knows the names of all its files."""
+    assert Record.from_json(_document()).file_names == ["b", "a"]

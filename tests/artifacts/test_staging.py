@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifacts import filesystem
+from artifacts.content_hash import stamps_below
+from artifacts.identity import Reference
 from artifacts.record import FileEntry
 from artifacts.staging import Staging, add_part, open_part, open_staging, staged_parts
-from artifacts.stamps import stamps_below
 
 if TYPE_CHECKING:
     from artifacts.store import Store
     from tests.artifacts.conftest import OpenStore, Steps
 
-KEY = "0" * 64
+KEY = Reference("encode", "0" * 64, "")
+OTHER = Reference("encode", "1" * 64, "")
 SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
@@ -31,23 +33,23 @@ def source(tmp_path: Path) -> Path:
 
 def test_part_is_there_after_a_restart(open_again: OpenStore, source: Path) -> None:
     """A finished part is found by the next process, with its size and hash."""
-    entry = add_part(open_staging(open_again(), "encode", KEY), source, "sub/a.bin")
+    entry = add_part(open_staging(open_again(), KEY), source, "sub/a.bin")
     assert entry == FileEntry("sub/a.bin", 3, SHA256_OF_ABC)
     assert source.exists()
-    assert staged_parts(open_staging(open_again(), "encode", KEY)) == {"sub/a.bin": entry}
+    assert staged_parts(open_staging(open_again(), KEY)) == {"sub/a.bin": entry}
 
 
 def test_work_folder_is_local_and_survives_a_restart(open_again: OpenStore) -> None:
     """Whatever the store lies on, the builder has a scratch folder on this machine's disk."""
-    (open_staging(open_again(), "encode", KEY).workdir / "checkpoint").write_bytes(b"1")
-    again = open_staging(open_again(), "encode", KEY).workdir
+    (open_staging(open_again(), KEY).workdir / "checkpoint").write_bytes(b"1")
+    again = open_staging(open_again(), KEY).workdir
     assert (again / "checkpoint").read_bytes() == b"1"
-    assert not (open_staging(open_again(), "encode", "1" * 64).workdir / "checkpoint").exists()
+    assert not (open_staging(open_again(), OTHER).workdir / "checkpoint").exists()
 
 
 def test_moved_part_gives_the_source_up(store: Store, source: Path) -> None:
     """With move the source is gone, also when the part was staged before."""
-    staging = open_staging(store, "encode", KEY)
+    staging = open_staging(store, KEY)
     add_part(staging, source, "a", move=True)
     assert not source.exists()
     source.write_bytes(b"abc")
@@ -57,7 +59,7 @@ def test_moved_part_gives_the_source_up(store: Store, source: Path) -> None:
 
 def test_same_part_twice_is_a_no_op(store: Store, source: Path) -> None:
     """The same content under the same name is stored once."""
-    staging = open_staging(store, "encode", KEY)
+    staging = open_staging(store, KEY)
     add_part(staging, source, "a")
     before = stamps_below(store.fs, store.root)
     add_part(staging, source, "a")
@@ -66,7 +68,7 @@ def test_same_part_twice_is_a_no_op(store: Store, source: Path) -> None:
 
 def test_other_content_under_a_staged_name_is_refused(store: Store, source: Path) -> None:
     """A part never changes, unless the caller says that it honestly differs."""
-    staging = open_staging(store, "encode", KEY)
+    staging = open_staging(store, KEY)
     add_part(staging, source, "a")
     source.write_bytes(b"other")
     with pytest.raises(ValueError, match="'a' is already staged with other content"):
@@ -78,14 +80,14 @@ def test_other_content_under_a_staged_name_is_refused(store: Store, source: Path
 
 def test_file_that_is_still_written_is_refused(steps: Steps, source: Path) -> None:
     """A file that changes between hashing and storing is never staged under the old hash."""
-    staging = open_staging(steps.store, "encode", KEY)
+    staging = open_staging(steps.store, KEY)
     refusals = set()
     for at in range(1, 50):
         source.write_bytes(b"abc")
         steps.watch(at, partial(source.write_bytes, b"xyz"))
         refusals.add(_refusal(staging, source, f"part-{at}"))
         steps.end()
-        for name in staged_parts(open_staging(steps.store, "encode", KEY)):
+        for name in staged_parts(open_staging(steps.store, KEY)):
             with open_part(staging, name) as file:
                 assert file.read() == b"abc"
         if steps.count < at:
@@ -105,23 +107,23 @@ def _refusal(staging: Staging, source: Path, name: str) -> str:
 @pytest.mark.parametrize("damage", [b"abd", b"ab", None])
 def test_damaged_part_is_built_again(store: Store, source: Path, damage: bytes | None) -> None:
     """A part that was flipped, cut or lost does not count, and can be added again."""
-    staging = open_staging(store, "encode", KEY)
+    staging = open_staging(store, KEY)
     entry = add_part(staging, source, "a")
-    folder = f"{store.root}/.staging/encode/{KEY[:16]}/data"
+    folder = f"{store.root}/.staging/{KEY.place}/data"
     (name,) = filesystem.names_in(store.fs, folder)
     filesystem.remove(store.fs, f"{folder}/{name}")
     if damage is not None:
         filesystem.write_bytes(store.fs, f"{folder}/{name}", damage)
-    assert staged_parts(open_staging(store, "encode", KEY)) == {}
+    assert staged_parts(open_staging(store, KEY)) == {}
     add_part(staging, source, "a")
-    assert staged_parts(open_staging(store, "encode", KEY)) == {"a": entry}
+    assert staged_parts(open_staging(store, KEY)) == {"a": entry}
 
 
 def test_part_with_a_changed_stamp_is_hashed(store: Store, source: Path) -> None:
     """A part that was copied by hand, whole, still counts."""
-    staging = open_staging(store, "encode", KEY)
+    staging = open_staging(store, KEY)
     entry = add_part(staging, source, "a")
-    folder = f"{store.root}/.staging/encode/{KEY[:16]}/data"
+    folder = f"{store.root}/.staging/{KEY.place}/data"
     (name,) = filesystem.names_in(store.fs, folder)
     filesystem.remove(store.fs, f"{folder}/{name}")
     filesystem.write_bytes(store.fs, f"{folder}/{name}", b"abc")
@@ -133,13 +135,13 @@ def test_rival_adding_the_same_part_is_no_conflict(
 ) -> None:
     """Whenever a rival stages the same part meanwhile, there is one part in the end."""
     for at in range(1, 50):
-        key = f"{at:064x}"
-        rival = open_staging(open_again(), "encode", key)
-        mine = open_staging(steps.store, "encode", key)
+        key = Reference("encode", f"{at:064x}", "")
+        rival = open_staging(open_again(), key)
+        mine = open_staging(steps.store, key)
         steps.watch(at, partial(add_part, rival, source, "a"))
         entry = add_part(mine, source, "a")
         steps.end()
-        assert staged_parts(open_staging(open_again(), "encode", key)) == {"a": entry}
+        assert staged_parts(open_staging(open_again(), key)) == {"a": entry}
         if steps.count < at:
             return
     pytest.fail("staging never came to an end")
@@ -149,12 +151,12 @@ def test_rival_adding_the_same_part_is_no_conflict(
 def test_name_must_stay_inside_the_artifact(store: Store, source: Path, name: str) -> None:
     """A part's name cannot lead out of its artifact."""
     with pytest.raises(ValueError, match="must be relative"):
-        add_part(open_staging(store, "encode", KEY), source, name)
+        add_part(open_staging(store, KEY), source, name)
 
 
 def test_names_with_odd_characters_stay_apart(store: Store, source: Path) -> None:
     """Spaces, percent signs, umlauts and dots in names do not collide."""
-    staging = open_staging(store, "encode", KEY)
+    staging = open_staging(store, KEY)
     names = {"a b", "a%20b", "a/b", "a%2Fb", "ä.txt", "..a", "a.json"}
     for name in names:
         add_part(staging, source, name)
@@ -163,7 +165,7 @@ def test_names_with_odd_characters_stay_apart(store: Store, source: Path) -> Non
 
 def test_finished_part_can_be_opened(store: Store, source: Path) -> None:
     """A builder reads back what it has staged; what is not there is named."""
-    staging = open_staging(store, "encode", KEY)
+    staging = open_staging(store, KEY)
     add_part(staging, source, "a")
     with open_part(staging, "a") as file:
         assert file.read() == b"abc"

@@ -185,7 +185,7 @@ def test_the_users_command_builds_and_then_finds_everything_cached(
     assert first["state_name"] == "Completed"
     records = list_records(open_store(str(data_root / "artifacts")))
     assert {record.stage for record in records} == set(STAGES)
-    assert {record.prefect_flow_run_id for record in records} == {first["id"]}
+    assert {record.run_ids["prefect"] for record in records} == {first["id"]}
 
     run_deployment(env, overrides, "--watch")
     second = newest_flow_run(api)

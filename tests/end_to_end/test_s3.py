@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from artifacts.store import list_records, open_store
+from tests.s3_server import set_s3_environment
 from tests.tiny_pipeline import Run, built, run_in, shown
 
 pytestmark = pytest.mark.slow
@@ -13,11 +14,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def s3_environment(s3_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give the server's address and keys by the environment, as a user would; return a store."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_options["client_kwargs"]["endpoint_url"])
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_options["key"])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_options["secret"])
+    """Give a store on the server."""
+    set_s3_environment(s3_options, monkeypatch)
     return "s3://tests/pipeline"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from artifacts.identity import Reference
 from artifacts.record import Record
 from artifacts.store import find_record, open_store
 
@@ -27,7 +28,7 @@ def test_every_stage_gives_its_golden_bytes(
     store = open_store(shared_root / "artifacts")
     found = {}
     for stage in first["stages"]:
-        record = find_record(store, stage["stage"], stage["fingerprint"])
+        record = find_record(store, Reference.from_json(stage))
         assert record is not None
         name = f"{stage['stage']} {stage['label']}".strip()
         found[name] = describe(record, Path(stage["uri"]) / record.folder)

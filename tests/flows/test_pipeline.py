@@ -10,6 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from artifacts.checking import verify
+from artifacts.identity import Reference
 from artifacts.lineage import format_lineage, lineage
 from artifacts.store import open_store, resolve
 from flows.config import resolve_config
@@ -79,9 +80,9 @@ def test_a_flipped_byte_rebuilds_that_stage_and_no_other(
     damaged[-1] ^= 1
     path.write_bytes(damaged)
     store = open_store(shared_root / "artifacts")
-    assert verify(store, "encode_shards", shards["fingerprint"])
+    assert verify(store, Reference.from_json(shards))
     assert built(rerun(settings)) == ["encode_shards valid"]
-    assert not verify(store, "encode_shards", shards["fingerprint"])
+    assert not verify(store, Reference.from_json(shards))
 
 
 def test_lineage_names_every_artifact_up_to_the_corpus(
@@ -93,7 +94,7 @@ def test_lineage_names_every_artifact_up_to_the_corpus(
     text = format_lineage(lineage(store, resolve(store, model)))
     ancestors = [s for s in first["stages"] if s["stage"] not in ("evaluate", "generate")]
     for stage in ancestors:
-        assert f"{stage['stage']}/{stage['fingerprint'][:16]}" in text
+        assert Reference.from_json(stage).place in text
 
 
 def test_only_demands_what_it_builds_on(run: Run, settings: list[str]) -> None:
@@ -151,7 +152,7 @@ def test_a_restart_keeps_the_ranges_that_were_finished(
     run(settings, only="count_pretokens")
     record = resolve(store, "count_pretokens")
     with get_client(sync_client=True) as client:
-        by_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(record.prefect_flow_run_id)]))
+        by_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(record.run_ids["prefect"])]))
         names = [task.name for task in client.read_task_runs(flow_run_filter=by_run)]
     ranges = sorted(name for name in names if name.startswith("count_pretokens "))
     assert len(ranges) == record.statistics["num_ranges"] - 1
