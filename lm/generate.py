@@ -43,8 +43,6 @@ def generate(
     seed: int,
     stop_token_ids: Collection[int] = (),
     on_token: Callable[[int], None] | None = None,
-    use_cache: bool = True,
-    fast: bool = True,
 ) -> list[int]:
     """Return the token ids after the prompt, without the stop token that ended them.
 
@@ -55,8 +53,6 @@ def generate(
         seed: Determines the draws.
         stop_token_ids: Tokens that end the text.
         on_token: Called with each new id as it is drawn.
-        use_cache: Keep keys and values instead of computing them anew for each token.
-        fast: The fast kernels, or the faithful ones.
 
     Raises:
         ValueError: The prompt is empty, or holds an id that the model does not know.
@@ -69,8 +65,6 @@ def generate(
         seeds=[seed],
         stop_token_ids=stop_token_ids,
         on_token=report,
-        use_cache=use_cache,
-        fast=fast,
     )[0]
 
 
@@ -89,7 +83,8 @@ def generate_batch(
     """Return the new ids of each prompt; prompts may differ in length.
 
     A row's tokens depend on its own prompt and seed only, up to rounding. `on_token` is called
-    with row and id; the rest is as in `generate`.
+    with row and id. Without `use_cache`, keys and values are computed anew for each token;
+    without `fast`, the faithful kernels compute. The rest is as in `generate`.
     """
     for prompt in prompts:
         _check_prompt(prompt, model.config)

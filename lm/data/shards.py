@@ -12,10 +12,9 @@ function of (seed, step) alone, never of the number of processes, micro-batches 
 """
 
 import mmap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from torch import Tensor
 from lm.config import Sampling
 from lm.data.permutation import derive_key, hash_indices, permute
 
-Tokens = NDArray[np.unsignedinteger[Any]]
+Tokens = NDArray[np.unsignedinteger]
 """uint16 or uint32 token ids."""
 
 BLOCK_TOKENS = 2**22
@@ -95,34 +94,25 @@ def release_pages(shards: TokenShards) -> None:
 
 
 def _release_array(array: Tokens) -> None:
-    mapped: Any = array.base
+    mapped: object = array.base
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def check_token_ids(
-    shards: TokenShards,
-    vocab_size: int,
-    *,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> None:
+def check_token_ids(shards: TokenShards, vocab_size: int) -> None:
     """Read every token once and refuse ids that the model does not know.
 
     Raises:
         ValueError: A shard holds an id of `vocab_size` or more.
     """
-    done = 0
     for path, array in zip(shards.paths, shards.arrays, strict=True):
         for start in range(0, len(array), BLOCK_TOKENS):
             block = array[start : start + BLOCK_TOKENS]
             _check_ids(block, vocab_size, where=str(path))
-            done += len(block)
             _release_array(array)
-            if on_progress is not None:
-                on_progress(done, shards.num_tokens)
 
 
-def _check_ids(ids: NDArray[Any], vocab_size: int, *, where: str) -> None:
+def _check_ids(ids: Tokens, vocab_size: int, *, where: str) -> None:
     largest = int(ids.max(initial=0))
     if largest >= vocab_size:
         raise ValueError(
@@ -203,16 +193,14 @@ def _copy_stream(shards: TokenShards, start: int, out: NDArray[np.int64]) -> Non
 
 
 def get_batch(
-    tokens: NDArray[Any],
+    tokens: NDArray[np.integer],
     batch_size: int,
     context_length: int,
     device: str | torch.device = "cpu",
-    *,
-    generator: torch.Generator | None = None,
 ) -> tuple[Int[Tensor, "batch seq"], Int[Tensor, "batch seq"]]:
     """Draw windows with replacement, every start equally likely (CS336 A1, section 5.1).
 
-    Draws from torch's global generator unless one is given. Returns inputs and targets, int64.
+    Draws from torch's global generator. Returns inputs and targets, int64.
 
     Raises:
         ValueError: `tokens` holds no whole window.
@@ -222,7 +210,7 @@ def get_batch(
             f"tokens ({len(tokens)}) must hold a window of context_length + 1 = "
             f"{context_length + 1}"
         )
-    starts = torch.randint(len(tokens) - context_length, (batch_size,), generator=generator)
+    starts = torch.randint(len(tokens) - context_length, (batch_size,))
     rows = [tokens[start : start + context_length + 1] for start in starts.tolist()]
     windows = torch.from_numpy(np.stack(rows).astype(np.int64)).to(device)  # (B, T + 1)
     return windows[:, :-1], windows[:, 1:]

@@ -138,12 +138,6 @@ class TransformerLM(nn.Module):
         head = self.token_embeddings.kernels.linear
         return soft_cap(head(hidden, self.output_weight), self.config.logit_softcap)
 
-    def forward(
-        self,
-        token_ids: Int[Tensor, "... seq"],
-        token_positions: Int[Tensor, "... seq"] | None = None,
-        *,
-        cache: KVCache | None = None,
-    ) -> Float[Tensor, "... seq vocab"]:
+    def forward(self, token_ids: Int[Tensor, "... seq"]) -> Float[Tensor, "... seq vocab"]:
         """Return the logits of the token after each position, on any leading dimensions."""
-        return self.logits(self.hidden_states(token_ids, token_positions, cache=cache))
+        return self.logits(self.hidden_states(token_ids))

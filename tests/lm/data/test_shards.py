@@ -140,13 +140,6 @@ def test_ids_beyond_the_vocabulary_are_refused(shards: TokenShards) -> None:
         check_token_ids(shards, 999)
 
 
-def test_progress_of_the_check_reaches_the_total(shards: TokenShards) -> None:
-    """The check reports tokens done and in all."""
-    calls: list[tuple[int, int]] = []
-    check_token_ids(shards, 1000, on_progress=lambda done, total: calls.append((done, total)))
-    assert calls[-1] == (1000, 1000)
-
-
 def test_shards_shorter_than_a_window_are_refused(shards: TokenShards) -> None:
     """The error names both lengths and the longest context that would do."""
     check_length(shards, 999)
