@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from lm.checkpoint.durable import (
     PARTIAL_PREFIX,
     Checkpoint,
+    JsonObject,
     flush,
     read_checkpoint,
     write_checkpoint,
@@ -33,7 +33,7 @@ MODEL_NAME, CONFIG_NAME = "model.safetensors", "config.json"
 
 def take_tensors(
     model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
-) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+) -> tuple[dict[str, Tensor], list[JsonObject]]:
     """Copy weights and optimizer state to the CPU, apart from what training changes next.
 
     Returns tensors named `model.…` and `optimizers.{i}.…`, and the JSON-able rest of each
@@ -57,7 +57,7 @@ def copy_to_cpu(tensor: Tensor) -> Tensor:
 
 def put_tensors(
     tensors: Mapping[str, Tensor],
-    rests: Sequence[dict[str, Any]],
+    rests: Sequence[JsonObject],
     *,
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],

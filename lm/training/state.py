@@ -1,8 +1,8 @@
 """Where a training run stands, as plain facts that a checkpoint stores as JSON."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from lm.checkpoint.durable import JsonObject
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,12 +45,12 @@ class TrainState:
     """Seconds spent, over all resumptions; of the machine, not of the result."""
 
 
-def state_to_json(state: TrainState) -> dict[str, Any]:
+def state_to_json(state: TrainState) -> JsonObject:
     """Return the state as plain JSON values."""
     return asdict(state)
 
 
-def state_from_json(values: Mapping[str, Any]) -> TrainState:
+def state_from_json(values: JsonObject) -> TrainState:
     """Rebuild what `state_to_json` gave, also after a trip through JSON."""
     recent = {name: tuple(values[name]) for name in ("recent_losses", "recent_norms")}
     return TrainState(**{**values, **recent})

@@ -7,6 +7,7 @@ import pytest
 
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.machine.probe import has_compiler
+from lm.training.job import Callbacks, TrainJob
 from lm.training.train import train
 
 
@@ -31,15 +32,15 @@ def test_a_compiled_run_that_was_stopped_ends_as_an_undisturbed_one(tmp_path: Pa
     )
 
     def run(name: str, *, is_stopped: bool, options: RunOptions) -> bool:
-        result = train(
-            model,
-            config,
+        job = TrainJob(
+            model_config=model,
+            train_config=config,
             options=options,
             train_shards=[tmp_path / "tokens.npy"],
             valid_shards=[tmp_path / "tokens.npy"],
             output_dir=tmp_path / name,
-            on_progress=stop if is_stopped else None,
         )
+        result = train(job, Callbacks(on_progress=stop if is_stopped else None))
         return bool(result.environment["compile"])
 
     compiled = RunOptions(device="cpu", compile="on", micro_batch_size=4)

@@ -20,7 +20,9 @@ from lm.loss import Loss
 from lm.machine.distributed import Processes
 from lm.machine.probe import choose_plan
 from lm.training.compiled import LossFunction
-from lm.training.loop import TrainingStoppedError, open_outputs, run_to_the_end
+from lm.training.job import Callbacks, TrainingStoppedError, TrainJob
+from lm.training.loop import run_to_the_end
+from lm.training.outputs import open_outputs
 from lm.training.run import build_run, open_splits, restore
 from lm.training.spikes import WINDOW, is_spike, remember
 from lm.training.state import TrainState, state_from_json
@@ -77,30 +79,38 @@ class SpoiledLoss:
         return Loss(result.total * factor, result.cross_entropy)
 
 
+def job_in(folder: Path, config: TrainConfig) -> TrainJob:
+    """A job on the tokens of a folder, whose run is in a sub-folder."""
+    return TrainJob(
+        model_config=TINY,
+        train_config=config,
+        options=RunOptions(device="cpu", compile="off", num_threads=1),
+        train_shards=[folder / "tokens.npy"],
+        valid_shards=[folder / "tokens.npy"],
+        output_dir=folder / "run",
+    )
+
+
 def run_spoiled(
     folder: Path, config: TrainConfig, spoiled: range, *, stop_before: int = -1
 ) -> list[dict[str, Any]]:
     """Train, or go on, on random tokens, with some steps spoiled; return the metrics."""
     tokens = np.random.default_rng(0).integers(0, 64, 4000).astype(np.uint16)
     np.save(folder / "tokens.npy", tokens)
-    options = RunOptions(device="cpu", compile="off", num_threads=1)
-    run = build_run(
-        TINY,
-        config,
-        plan=choose_plan(TINY, config, options),
-        splits=open_splits([folder / "tokens.npy"], [folder / "tokens.npy"], TINY),
-        processes=Processes(),
-    )
+    job = job_in(folder, config)
+    plan = choose_plan(TINY, config, job.options)
+    run = build_run(job, plan, open_splits(job), Processes())
     run.anchor_interval = 8
-    checkpoint = newest_intact(folder / "run" / "checkpoints")
+    checkpoint = newest_intact(job.checkpoints)
     if checkpoint is not None:
         restore(run, checkpoint)
     run.loss = SpoiledLoss(run.loss, spoiled, run.state.step)
     run.peak_flops = 1.0
     metrics_text = None if checkpoint is None else checkpoint.facts["metrics"]
-    outputs = open_outputs(folder / "run", options, run.processes, metrics_text=metrics_text)
+    callbacks = Callbacks(stop_requested=lambda: run.state.step == stop_before)
+    outputs = open_outputs(job, callbacks, run.processes, metrics_text=metrics_text)
     try:
-        run_to_the_end(run, outputs, stop_requested=lambda: run.state.step == stop_before)
+        run_to_the_end(run, outputs)
     finally:
         run.loader.close()
     text = (folder / "run" / "metrics.jsonl").read_text()
@@ -162,12 +172,5 @@ def test_spikes_after_the_way_back_end_the_run_as_diverged(tmp_path: Path) -> No
 def test_a_diverged_run_is_a_result_and_is_not_continued(tmp_path: Path) -> None:
     """Called again, training reports the divergence and takes no step."""
     run_spoiled(tmp_path, BRIEF, range(10, 30))
-    result = train(
-        TINY,
-        BRIEF,
-        options=RunOptions(device="cpu", compile="off"),
-        train_shards=[tmp_path / "tokens.npy"],
-        valid_shards=[tmp_path / "tokens.npy"],
-        output_dir=tmp_path / "run",
-    )
+    result = train(job_in(tmp_path, BRIEF))
     assert (result.diverged, result.step, result.num_skipped) == (True, 16, 6)
