@@ -20,14 +20,14 @@ from lm.model.kv_cache import KVCache, new_cache
 from lm.model.transformer import TransformerLM
 from lm.sampling import sample_next
 
-# Share of the context that is dropped when it is full: reading the rest again costs one pass per
-# context_length / 4 tokens, and the model always sees at least 3/4 of its context.
 _DROPPED_SHARE = 4
+"""One part in so many is dropped when the context is full. Reading the rest again costs one pass
+per context_length / 4 tokens, and the model always sees at least 3/4 of its context."""
 
 
 @dataclass(slots=True)
 class _Row:
-    """One sequence under way."""
+    """One sequence that is being generated."""
 
     window: list[int]
     generator: torch.Generator
@@ -154,7 +154,7 @@ def _check_prompt(prompt: Sequence[int], config: ModelConfig) -> None:
 
 
 def _append(row: _Row, token_id: int, stop_token_ids: Collection[int]) -> None:
-    """Add a token to the row; a finished row only goes on to keep its place in the batch."""
+    """Add a token to the row; a finished row only continues to keep its place in the batch."""
     row.is_done = row.is_done or token_id in stop_token_ids
     row.window.append(token_id)
     if not row.is_done:

@@ -23,7 +23,7 @@ JsonObject = dict[str, Any]
 
 TENSORS_NAME, STATE_NAME = "tensors.safetensors", "state.json"
 PARTIAL_PREFIX = ".partial-"
-"""Begins the name of what is being written; what a killed process leaves behind."""
+"""Begins the name of a file or folder that is still being written. A killed process leaves it."""
 
 
 class DamagedCheckpointError(ValueError):
@@ -32,7 +32,7 @@ class DamagedCheckpointError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Everything needed to go on from a step: tensors by name, and facts as plain JSON."""
+    """Everything that is needed to resume from a step: tensors by name, and facts as JSON."""
 
     step: int
     tensors: dict[str, Tensor]

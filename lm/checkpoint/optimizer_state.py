@@ -11,7 +11,7 @@ from lm.checkpoint.durable import JsonObject
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], JsonObject]:
-    """Split an optimizer's state into tensors by name and a JSON-able rest."""
+    """Split an optimizer's state into tensors by name and a rest that JSON can hold."""
     state_dict = optimizer.state_dict()
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, JsonObject] = {}
@@ -27,7 +27,7 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], rest: JsonObject
 ) -> None:
-    """Put back what `flatten_optimizer` took, also when the rest went through JSON.
+    """Restore what `flatten_optimizer` split, also when the rest was written as JSON.
 
     Raises:
         ValueError: The optimizer has other parameter groups.

@@ -1,4 +1,4 @@
-"""Weights on disk: the published model, and checkpoints from which training goes on exactly.
+"""Weights on disk: the published model, and checkpoints from which training resumes exactly.
 
 A model is a folder with `model.safetensors` and `config.json`; a checkpoint is a folder as in
 `lm/checkpoint/durable.py`. Names of weights are those of the plain model, compiled or not.
@@ -34,10 +34,10 @@ MODEL_NAME, CONFIG_NAME = "model.safetensors", "config.json"
 def take_tensors(
     model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
 ) -> tuple[dict[str, Tensor], list[JsonObject]]:
-    """Copy weights and optimizer state to the CPU, apart from what training changes next.
+    """Copy weights and optimizer state to the CPU, where later steps do not change them.
 
-    Returns tensors named `model.…` and `optimizers.{i}.…`, and the JSON-able rest of each
-    optimizer.
+    Returns tensors named `model.…` and `optimizers.{i}.…`, and the rest of each
+    optimizer, which JSON can hold.
     """
     named = {
         f"model.{name}": tensor for name, tensor in plain_state_dict(model.state_dict()).items()
@@ -62,10 +62,10 @@ def put_tensors(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
 ) -> None:
-    """Load what `take_tensors` took.
+    """Load what `take_tensors` copied.
 
     Raises:
-        ValueError: A weight is not finite, or model or optimizers are others than those saved.
+        ValueError: A weight is not finite, or model or optimizers are not those that were saved.
     """
     weights = select_prefix(tensors, "model.")
     check_finite(weights)
@@ -162,6 +162,6 @@ def load_model(model_dir: Path, *, device: str | torch.device = "cpu") -> Transf
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{model_dir / MODEL_NAME} cannot be read: {error}") from error
     check_finite(weights)
-    model = TransformerLM(config, generator=torch.Generator())  # its own: the global one stays
+    model = TransformerLM(config, generator=torch.Generator())  # torch's global one is not used
     load_weights(model, weights)
     return model.to(device).eval()

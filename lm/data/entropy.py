@@ -1,7 +1,7 @@
-"""Entropy of a token stream without a model: the lines a loss curve is read against.
+"""Entropy of a token stream without a model: two lines to compare a loss curve with.
 
 The unigram entropy is the loss of the best model that sees no context, the bigram entropy that
-of the best one that sees one token, each fitted to the very tokens it is measured on.
+of the best one that sees one token, each fitted to the same tokens on which it is measured.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,13 +1,13 @@
 """Token shards and the batches cut from them.
 
 The shards of a split, in the given order, are one stream of tokens: a window may span the end
-of a shard, so the size of the shards does not change what is learnt. A window is
+of a shard, so the size of the shards does not change what is learned. A window is
 `context_length + 1` tokens: inputs and, one token on, targets. Which windows a step reads is a
 function of (seed, step) alone, never of the number of processes, micro-batches or threads:
 
 - without replacement: window w starts at `phase + w * context_length`; every window is read once
   an epoch, in the order of a keyed permutation (`lm/data/permutation.py`); each epoch has its own
-  order and its own phase, so that a token meets other contexts in the next epoch.
+  order and its own phase, so that a token has other contexts in the next epoch.
 - with replacement: the course's `get_batch`, any start, here drawn by a counter-based hash.
 """
 
@@ -31,7 +31,8 @@ Tokens = NDArray[np.unsignedinteger]
 BLOCK_TOKENS = 2**22
 """Tokens a sequential reader takes at once: 8 MiB of uint16."""
 
-_ORDER, _PHASE, _STARTS = 1, 2, 3  # purposes of the keys derived from a seed
+_ORDER, _PHASE, _STARTS = 1, 2, 3
+"""Purposes of the keys that are derived from a seed."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def window_starts(
     indices = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
     if sampling == "with_replacement":
         draws = hash_indices(indices, key=derive_key(seed, _STARTS))
-        # the remainder favours small starts by less than num_tokens / 2^64
+        # The remainder favours small starts by less than num_tokens / 2^64
         return (draws % np.uint64(num_tokens - context_length)).astype(np.int64)
     epoch_size = windows_per_epoch(num_tokens, context_length)
     starts = np.empty_like(indices)

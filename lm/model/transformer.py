@@ -18,12 +18,12 @@ from lm.model.functional import soft_cap
 from lm.model.kv_cache import KVCache, LayerCache
 from lm.model.layers import Embedding, Linear, RMSNorm, build_feed_forward
 
-# What torch.compile and DistributedDataParallel put before the names of what they wrap.
 _WRAPPER_PREFIXES = ("_orig_mod.", "module.")
+"""What torch.compile and DistributedDataParallel put before the names of a wrapped module."""
 
 
 def plain_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state with the names of the bare model, whatever wrapped it when it was taken."""
+    """Return the state with the names of the plain model, also if it was wrapped."""
     plain = {}
     for name, tensor in state.items():
         for prefix in _WRAPPER_PREFIXES:

@@ -47,7 +47,7 @@ def fused_adamw_update(
     for parameter, state in zip(parameters, states, strict=True):
         _ensure_moments(state, parameter)
         if parameter.is_cuda and not state["step"].is_cuda:
-            state["step"] = state["step"].to(parameter.device)  # CUDA's fused kernel asks for it
+            state["step"] = state["step"].to(parameter.device)  # CUDA's fused kernel needs it there
     torch_adamw(
         list[Tensor](parameters),
         [cast("Tensor", p.grad) for p in parameters],

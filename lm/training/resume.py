@@ -1,4 +1,4 @@
-"""Whether a checkpoint belongs to a run, and what the run takes over from it."""
+"""Resuming: whether a checkpoint belongs to a run, and which choices the run keeps from it."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ CHOICES_THAT_CHANGE_BITS = (
     "num_threads",
     "fp32_matmul",
 )
-"""Fields of a plan that a resumed run takes over, so that it rounds as the run before did."""
+"""Fields of a plan that a resumed run keeps, so that it rounds as it did before."""
 
 
 def config_facts(job: TrainJob, train_tokens: int, valid_tokens: int) -> JsonObject:

@@ -1,4 +1,4 @@
-"""The live objects of a training run, and how they become a checkpoint and come back."""
+"""The objects of a training run, and how they are copied to a checkpoint and restored from it."""
 
 from dataclasses import asdict, dataclass, field, replace
 
@@ -27,13 +27,13 @@ from lm.training.resume import config_facts
 from lm.training.state import TrainState, state_from_json, state_to_json
 
 ANCHOR_INTERVAL = 512
-"""Four windows of `lm/training/spikes.py`. At fixed steps, unlike the checkpoints by the clock, so
-that a resumed run rolls back alike."""
+"""Steps between anchors: four windows of `lm/training/spikes.py`. Steps and not minutes, so that
+a resumed run returns to the same anchor."""
 
 
 @dataclass(kw_only=True)
 class TrainingRun:
-    """A run between two steps, or, while `is_whole` is false, inside an update."""
+    """A run between two steps or, while `is_whole` is false, inside an update."""
 
     model_config: ModelConfig
     train_config: TrainConfig

@@ -1,7 +1,7 @@
-"""Spikes: steps whose loss or gradient norm is far too large, and the way back after several.
+"""Spikes: steps whose loss or gradient norm is far too large.
 
-A spike is skipped. After several in a row the weights of an earlier checkpoint, the anchor, come
-back (PaLM, Chowdhery et al. 2022, section 5.1).
+A spike is skipped. After several in a row training returns to the weights of an earlier
+checkpoint, the anchor (PaLM, Chowdhery et al. 2022, section 5.1).
 """
 
 import math
@@ -16,7 +16,7 @@ from lm.machine.distributed import wait_for_all
 from lm.training.run import TrainingRun, restore
 
 WINDOW = 128
-"""Steps with whose mean and deviation a new step is compared. The first so many are no spikes."""
+"""Number of earlier steps that a new step is compared with; before that many, none is a spike."""
 
 
 def is_spike(value: float, recent: Sequence[float], *, sigma: float) -> bool:

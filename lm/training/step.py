@@ -34,8 +34,8 @@ def take_step(run: TrainingRun) -> None:
 def compute_gradients(run: TrainingRun, windows: Int[Tensor, "batch window"]) -> float:
     """Leave the gradient of the global batch in the parameters and return its mean loss.
 
-    The batch goes through the model in micro-batches; each counts by its share of the sequences,
-    so that the sum is the gradient of the whole batch's mean loss.
+    The batch goes through the model in micro-batches. Each is weighted by its share of the
+    sequences, so that the sum is the gradient of the mean loss of the whole batch.
     """
     run.optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=run.device)

@@ -1,9 +1,9 @@
 """Training as a process: `python -m lm.training.worker run.json`, alone or under torchrun.
 
 This process belongs to the run, so it does what a library must not: it reads torchrun's
-environment and handles SIGTERM. Before each step `train` asks whether it came, then all
-processes save and leave at the same step. After the last step the signal changes nothing: what is
-left is to write the weights.
+environment and handles SIGTERM. Before each step `train` asks whether the signal came; if so, all
+processes save and leave at the same step. After the last step the signal changes nothing: only the
+weights are still to be written.
 """
 
 import os
@@ -46,14 +46,14 @@ def main(arguments: list[str]) -> int:
 
 
 class StopSignal:
-    """Remembers a signal for the training that asks; until the first question it ends at once."""
+    """Remembers a signal until training asks; before the first question it ends the process."""
 
     def __init__(self) -> None:
         self._came = False
         self._is_asked = False
 
     def handle(self, signal_number: int, frame: FrameType | None) -> None:
-        """Take a signal; what `signal.signal` asks for."""
+        """Note a signal; `signal.signal` calls this."""
         del frame
         self._came = True
         if not self._is_asked:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -15,8 +16,11 @@ from lm.training.train import train
 @pytest.mark.timeout(900)  # compiles several times
 @pytest.mark.skipif(not has_compiler("cpu"), reason="no C++ compiler for torch.compile")
 @pytest.mark.filterwarnings("ignore")  # the compiler's own; they change with each release of torch
-def test_a_compiled_run_that_was_stopped_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_compiled_run_that_was_stopped_ends_as_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped in the middle and resumed: files are bit-equal, and the plan stays compiled."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # torch cannot compile it
     tokens = np.cumsum(np.random.default_rng(0).integers(0, 3, 5000)) % 64
     np.save(tmp_path / "tokens.npy", tokens.astype(np.uint16))
 

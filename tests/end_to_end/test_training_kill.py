@@ -41,7 +41,7 @@ VARIANTS = {
 
 
 def write_run(folder: Path, name: str, config: TrainConfig, options: RunOptions) -> Path:
-    """Write the job of a small model on tokens that can be learnt."""
+    """Write the job of a small model on tokens that follow a rule."""
     tokens = np.cumsum(np.random.default_rng(0).integers(0, 3, 20_000)) % 64
     np.save(folder / "tokens.npy", tokens.astype(np.uint16))
     job = TrainJob(

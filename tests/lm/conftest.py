@@ -17,8 +17,6 @@ def single_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Switch the run-time checker off, for code that is compiled and values wrong on purpose."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switch the run-time checker off: torch cannot compile it; wrong values stop at it first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -74,7 +74,7 @@ def test_a_sequence_may_be_read_in_pieces() -> None:
 
 @pytest.mark.parametrize("config", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 def test_a_batch_equals_its_rows_alone(config: GenerateConfig) -> None:
-    """Prompts of different lengths give in a batch what they give alone."""
+    """Prompts of different lengths give the same tokens in a batch as alone."""
     model = build()
     prompts = [[1], [2, 3, 4, 5, 6], [7, 8], list(range(16)), list(range(20))]
     seeds = [10, 11, 12, 13, 14]

@@ -53,7 +53,7 @@ def test_spikes_are_beyond_six_deviations_upwards_or_not_finite(
 
 
 def test_without_a_full_window_only_what_is_not_finite_is_a_spike() -> None:
-    """The first steps, with a steep loss, are held against nothing."""
+    """The first steps, with a steep loss, are compared with nothing."""
     assert not is_spike(1e9, CALM[1:], sigma=6.0)
     assert is_spike(-math.inf, (), sigma=6.0)
     assert not is_spike(1e9, CALM, sigma=0.0)
@@ -94,7 +94,7 @@ def job_in(folder: Path, config: TrainConfig) -> TrainJob:
 def run_spoiled(
     folder: Path, config: TrainConfig, spoiled: range, *, stop_before: int = -1
 ) -> list[dict[str, Any]]:
-    """Train, or go on, on random tokens, with some steps spoiled; return the metrics."""
+    """Train or resume on random tokens, with some steps spoiled; return the metrics."""
     tokens = np.random.default_rng(0).integers(0, 64, 4000).astype(np.uint16)
     np.save(folder / "tokens.npy", tokens)
     job = job_in(folder, config)
@@ -135,8 +135,8 @@ def test_a_spoiled_step_is_skipped_and_counted(tmp_path: Path) -> None:
     check_finite(load_file(tmp_path / "run" / "model.safetensors"))
 
 
-def test_spikes_in_a_row_lead_back_to_the_anchor(tmp_path: Path) -> None:
-    """After three bad steps the weights are the anchor's, while steps and data go on."""
+def test_spikes_in_a_row_restore_the_anchor(tmp_path: Path) -> None:
+    """After three bad steps the weights are the anchor's, while steps and data continue."""
     metrics = run_spoiled(tmp_path, replace(BRIEF, max_steps=13), range(10, 13))
     spikes = [line["spike/is_rolled_back"] for line in metrics if "spike/loss" in line]
     assert spikes == [False, False, True]
@@ -147,8 +147,10 @@ def test_spikes_in_a_row_lead_back_to_the_anchor(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop_before", [12, 13, 14])
-def test_a_run_stopped_around_the_way_back_ends_alike(tmp_path: Path, stop_before: int) -> None:
-    """Before the last of three bad steps, after it, and one later: the same bytes."""
+def test_a_run_stopped_around_the_roll_back_ends_in_the_same_bytes(
+    tmp_path: Path, stop_before: int
+) -> None:
+    """Stopped before the last of three bad steps, after it, or one later: the same bytes."""
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
     run_spoiled(tmp_path / "whole", BRIEF, range(10, 13))
@@ -160,7 +162,7 @@ def test_a_run_stopped_around_the_way_back_ends_alike(tmp_path: Path, stop_befor
         assert whole.read_bytes() == parts.read_bytes()
 
 
-def test_spikes_after_the_way_back_end_the_run_as_diverged(tmp_path: Path) -> None:
+def test_spikes_after_the_roll_back_end_the_run_as_diverged(tmp_path: Path) -> None:
     """Six bad steps in a row: back once, then given up, with finite weights."""
     run_spoiled(tmp_path, BRIEF, range(10, 30))
     state = final_state(tmp_path)

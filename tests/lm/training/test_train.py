@@ -1,4 +1,4 @@
-"""Tests of `lm/training/train.py` and the files of one subject each that it is made of."""
+"""Tests of `lm/training/train.py` and of what it uses: loop, step, run, outputs, resume."""
 
 import _thread
 import json
@@ -120,7 +120,7 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
 def test_an_interrupt_at_any_moment_loses_nothing(
     tmp_path: Path, job: TrainJob, delay_s: float
 ) -> None:
-    """KeyboardInterrupt out of the blue, then resumed: as if it had not happened."""
+    """A KeyboardInterrupt at a random moment, then resumed: as if it had not happened."""
     config = replace(BRIEF, max_steps=30, optimizer="muon")
     whole = replace(job, train_config=config, output_dir=tmp_path / "whole")
     parts = replace(whole, output_dir=tmp_path / "parts")

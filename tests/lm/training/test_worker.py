@@ -1,4 +1,4 @@
-"""Training as processes: `lm/training/worker.py`, `run_file.py`, `lm/machine/distributed.py`."""
+"""Tests of training as processes: `worker.py`, `run_file.py`, `lm/machine/distributed.py`."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def start(
 
 
 def finish(command: list[str]) -> None:
-    """Run a process to its good end."""
+    """Run a process until it ends, without an error."""
     process = start(command)
     output, _ = process.communicate()
     assert process.returncode == 0, output
@@ -82,7 +82,7 @@ def losses(folder: Path) -> list[float]:
 
 
 def test_a_job_file_gives_back_what_was_written(tmp_path: Path, job: TrainJob) -> None:
-    """Every configuration survives the trip through JSON."""
+    """Every field is the same after it was written as JSON and read again."""
     write_job(tmp_path / "run.json", job)
     assert read_job(tmp_path / "run.json") == job
 
@@ -124,7 +124,10 @@ def test_the_worker_saves_on_sigterm(tmp_path: Path, job: TrainJob) -> None:
     assert process.returncode == 128 + signal.SIGTERM, output
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
     saved_step = list_checkpoints(job.output_dir / "checkpoints")[-1][0]
-    assert saved_step - steps[-1] in (0, 1)  # stopped after the update, its line comes on resuming
+    assert saved_step - steps[-1] in (
+        0,
+        1,
+    )  # stopped after the update; its line is written on resuming
 
 
 def test_two_processes_train_as_one(tmp_path: Path, job: TrainJob) -> None:
@@ -152,7 +155,7 @@ def test_two_processes_train_as_one(tmp_path: Path, job: TrainJob) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # five processes, each of which imports torch
 def test_two_processes_resume_exactly_and_one_takes_over(tmp_path: Path, job: TrainJob) -> None:
-    """Stopped by SIGTERM: two go on bit for bit; one goes on with the same data."""
+    """Stopped by SIGTERM: two resume bit for bit; one process resumes with the same data."""
     config = replace(job.train_config, max_steps=300, valid_interval=0, optimizer="muon")
     two = replace(job, train_config=config, options=replace(job.options, num_processes=2))
     for name in ("whole", "parts"):
