@@ -25,6 +25,7 @@ from benchmarks.bars import Bar
 from flows.presets import tinystories_cpu
 from lm.config import EvaluateConfig, ModelConfig, RunOptions, TrainConfig
 from lm.evaluate import evaluate_model
+from lm.training.job import TrainJob
 from lm.training.train import train
 from tokenizer.encoding.file_encoder import encode_file
 from tokenizer.encoding.tokenizer import Tokenizer
@@ -100,14 +101,15 @@ def run_recipe(
     )
     output_dir = Path(tempfile.mkdtemp(dir=folder))
     options = RunOptions(compile=arguments.compile)
-    result = train(
-        model,
-        config,
+    job = TrainJob(
+        model_config=model,
+        train_config=config,
         options=options,
         train_shards=[folder / "train.npy"],
         valid_shards=[folder / "valid.npy"],
         output_dir=output_dir,
     )
+    result = train(job)
     evaluation = evaluate_model(
         output_dir,
         [folder / "valid.npy"],

@@ -26,6 +26,7 @@ from lm.machine.distributed import Processes
 from lm.machine.probe import choose_plan
 from lm.optim.clip import clip_gradients
 from lm.optim.parameter_groups import set_learning_rates
+from lm.training.job import Callbacks, TrainJob
 from lm.training.run import TrainingRun, build_run, open_splits, snapshot
 from lm.training.train import train
 
@@ -90,19 +91,17 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
         valid_batches=1,
     )
     options = RunOptions(device="cpu", compile=arguments.compile, checkpoint_minutes=0.0)
-    plan = choose_plan(MODEL, config, options)
-    splits = open_splits(paths, paths, MODEL)
-    bare = build_run(MODEL, config, plan=plan, splits=splits, processes=Processes())
-    interleaving = Interleaving(bare, bare.loader.load(0), arguments.block)
-    train(
-        MODEL,
-        config,
+    job = TrainJob(
+        model_config=MODEL,
+        train_config=config,
         options=options,
         train_shards=paths,
         valid_shards=paths,
         output_dir=folder / "run",
-        on_progress=interleaving.on_progress,
     )
+    bare = build_run(job, choose_plan(MODEL, config, options), open_splits(job), Processes())
+    interleaving = Interleaving(bare, bare.loader.load(0), arguments.block)
+    train(job, Callbacks(on_progress=interleaving.on_progress))
     writer = CheckpointWriter(folder / "checkpoints", keep=2)
     bare.state = replace(bare.state, step=1)
 

@@ -1,1 +1,1 @@
-"""The language model: shape and loss, training, evaluation, generation."""
+"""A GPT-style language model, written from primitives: train it, evaluate it, generate text."""

@@ -10,9 +10,13 @@ from lm.config import ModelConfig, Precision
 
 FP32_BYTES = 4
 _PRODUCT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2}
+"""Bytes of one number that a product reads."""
 
-# Backward computes two products for each one of forward: by the weight and by the input.
+_LOSS_CHUNK = 512
+"""Positions whose logits are held at once: `DEFAULT_CHUNK_SIZE` of `lm/fast/chunked_loss.py`."""
+
 TRAINING_TO_FORWARD = 3
+"""Backward computes two products for each one of forward: by the weight and by the input."""
 
 
 def _attention_parameters(config: ModelConfig, layer: int) -> int:
@@ -64,24 +68,9 @@ def forward_flops(
     }
 
 
-def training_flops(
-    config: ModelConfig, *, batch_size: int = 1, seq_length: int = 0
-) -> dict[str, int]:
-    """Return the FLOPs of forward and backward by component."""
-    forward = forward_flops(config, batch_size=batch_size, seq_length=seq_length)
-    return {name: TRAINING_TO_FORWARD * count for name, count in forward.items()}
-
-
-def training_flops_per_token(config: ModelConfig, *, seq_length: int = 0) -> int:
+def training_flops_per_token(config: ModelConfig) -> int:
     """Return the true model FLOPs of training on one token, for MFU."""
-    length = seq_length or config.context_length
-    return sum(training_flops(config, seq_length=length).values()) // length
-
-
-def cache_bytes(config: ModelConfig, *, batch_size: int = 1) -> int:
-    """Return the size of the keys and values that generation keeps, in fp32."""
-    slots = config.num_layers * batch_size * config.context_length
-    return 2 * slots * config.kv_heads * config.d_head * FP32_BYTES
+    return TRAINING_TO_FORWARD * sum(forward_flops(config).values()) // config.context_length
 
 
 def optimizer_bytes(config: ModelConfig, *, optimizer: str = "adamw") -> int:
@@ -125,14 +114,11 @@ def _feed_forward_bytes(config: ModelConfig, size: int) -> int:
     return (3 * config.d_ff_inner + config.d_model) * size
 
 
-def activation_bytes_per_sequence(
-    config: ModelConfig, *, precision: Precision = "fp32", seq_length: int = 0
-) -> int:
+def activation_bytes_per_sequence(config: ModelConfig, *, precision: Precision = "fp32") -> int:
     """Return what one sequence keeps between forward and backward on the eager fast path.
 
     Counts the tensors that autograd saves, without the logits, which are never held whole.
     """
-    length = seq_length or config.context_length
     size = _PRODUCT_BYTES[precision]
     num_norms = 0 if config.norm == "none" else 2
     per_layer = (
@@ -142,7 +128,8 @@ def activation_bytes_per_sequence(
     )
     final_norm = _norm_bytes(config.d_model) if config.norm == "pre" else 0
     hidden_gradient = config.d_model * size
-    return length * (config.num_layers * per_layer + final_norm + hidden_gradient)
+    per_position = config.num_layers * per_layer + final_norm + hidden_gradient
+    return config.context_length * per_position
 
 
 def training_memory(
@@ -151,15 +138,13 @@ def training_memory(
     micro_batch_size: int,
     precision: Precision = "fp32",
     optimizer: str = "adamw",
-    seq_length: int = 0,
-    chunk_size: int = 512,
 ) -> dict[str, int]:
     """Return the predicted bytes of a training step at its peak, by part.
 
     Weights, gradients and optimizer state are exact; activations are the eager fast path's.
     """
     weights = num_parameters(config) * FP32_BYTES
-    rows = min(chunk_size, micro_batch_size * (seq_length or config.context_length))
+    rows = min(_LOSS_CHUNK, micro_batch_size * config.context_length)
     head = config.vocab_size * config.d_model
     size = _PRODUCT_BYTES[precision]
     casts = num_parameters(config) - head if size < FP32_BYTES else 0
@@ -168,7 +153,7 @@ def training_memory(
         "gradients": weights,
         "optimizer": optimizer_bytes(config, optimizer=optimizer),
         "activations": micro_batch_size
-        * activation_bytes_per_sequence(config, precision=precision, seq_length=seq_length),
+        * activation_bytes_per_sequence(config, precision=precision),
         # The weights that autocast converts, kept for backward.
         "converted_weights": casts * size,
         # Raw logits, capped fp32 logits, softmax, and the gradient of the output matrix.

@@ -65,7 +65,7 @@ class ModelConfig:
     rope_theta: float = 10_000.0
     """Base of the rotation angles. Default: Su et al. 2021 (RoFormer), section 3.3."""
     norm: NormPlacement = "pre"
-    """Where RMSNorm stands: before each sub-layer, after each residual sum, or nowhere."""
+    """Where RMSNorm is: before each sub-layer, after each residual sum, or nowhere."""
     position: PositionEncoding = "rope"
     """Position information: rotary, or none (the causal mask alone)."""
     ffn: FeedForwardKind = "swiglu"
@@ -193,7 +193,7 @@ class TrainConfig:
     """A step whose loss or gradient norm is further than this above the mean of the last 128,
     in standard deviations, is skipped; 0: only non-finite ones are."""
     max_spikes: int = 8
-    """Skipped steps in a row after which training goes back to the last good checkpoint."""
+    """Skipped steps in a row after which training returns to the last good checkpoint."""
 
     def __post_init__(self) -> None:
         """Refuse values that no run can use."""
@@ -257,7 +257,7 @@ class GenerateConfig:
     """Which samples are drawn, and how."""
 
     prompts: tuple[str, ...] = ("Once upon a time",)
-    """Texts to go on from. Default: how most of TinyStories begins."""
+    """Texts that the model continues. Default: how most of TinyStories begins."""
     max_new_tokens: int = 256
     """Tokens after the prompt; generation stops earlier at a stop token."""
     temperature: float = 0.8

@@ -1,8 +1,8 @@
 """Evaluation on every token of a split, in fixed order and at a fixed context.
 
 The stream is cut into windows of `context_length` inputs, one after the other; the targets are
-the tokens one further on, so that every token but the first is predicted exactly once. The first
-position of a window is predicted from a single token: `loss_by_position` shows what that costs.
+the next tokens, so that every token but the first is predicted exactly once. The first position
+of a window is predicted from a single token; `loss_by_position` shows what that costs.
 Legend: B windows, T positions.
 """
 
@@ -40,7 +40,7 @@ class Evaluation:
     num_bytes: int | None
     """Bytes of the predicted tokens, special tokens counted as their text."""
     standard_error: float | None
-    """Of `loss`, with windows as independent clusters; None for a single window."""
+    """Standard error of `loss`, windows being independent clusters; None for a single window."""
     loss_by_position: tuple[float, ...]
     """Mean loss at each position of a window; position t has seen t + 1 tokens."""
     context_length: int
@@ -92,7 +92,7 @@ def evaluate_model(
 
 
 def _choose_plan(model_config: ModelConfig, config: EvaluateConfig, options: RunOptions) -> Plan:
-    """Choose device, threads and products as for training; compiling would not pay."""
+    """Choose device, threads and products as for training; compiling is not worth its time."""
     like_training = TrainConfig(batch_size=config.batch_size, precision=config.precision)
     return choose_plan(model_config, like_training, replace(options, compile="off"))
 

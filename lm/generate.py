@@ -20,14 +20,14 @@ from lm.model.kv_cache import KVCache, new_cache
 from lm.model.transformer import TransformerLM
 from lm.sampling import sample_next
 
-# Share of the context that is dropped when it is full: reading the rest again costs one pass per
-# context_length / 4 tokens, and the model always sees at least 3/4 of its context.
 _DROPPED_SHARE = 4
+"""One part in so many is dropped when the context is full. Reading the rest again costs one pass
+per context_length / 4 tokens, and the model always sees at least 3/4 of its context."""
 
 
 @dataclass(slots=True)
 class _Row:
-    """One sequence under way."""
+    """One sequence that is being generated."""
 
     window: list[int]
     generator: torch.Generator
@@ -43,8 +43,6 @@ def generate(
     seed: int,
     stop_token_ids: Collection[int] = (),
     on_token: Callable[[int], None] | None = None,
-    use_cache: bool = True,
-    fast: bool = True,
 ) -> list[int]:
     """Return the token ids after the prompt, without the stop token that ended them.
 
@@ -55,8 +53,6 @@ def generate(
         seed: Determines the draws.
         stop_token_ids: Tokens that end the text.
         on_token: Called with each new id as it is drawn.
-        use_cache: Keep keys and values instead of computing them anew for each token.
-        fast: The fast kernels, or the faithful ones.
 
     Raises:
         ValueError: The prompt is empty, or holds an id that the model does not know.
@@ -69,8 +65,6 @@ def generate(
         seeds=[seed],
         stop_token_ids=stop_token_ids,
         on_token=report,
-        use_cache=use_cache,
-        fast=fast,
     )[0]
 
 
@@ -89,7 +83,8 @@ def generate_batch(
     """Return the new ids of each prompt; prompts may differ in length.
 
     A row's tokens depend on its own prompt and seed only, up to rounding. `on_token` is called
-    with row and id; the rest is as in `generate`.
+    with row and id. Without `use_cache`, keys and values are computed anew for each token;
+    without `fast`, the faithful kernels compute. The rest is as in `generate`.
     """
     for prompt in prompts:
         _check_prompt(prompt, model.config)
@@ -159,7 +154,7 @@ def _check_prompt(prompt: Sequence[int], config: ModelConfig) -> None:
 
 
 def _append(row: _Row, token_id: int, stop_token_ids: Collection[int]) -> None:
-    """Add a token to the row; a finished row only goes on to keep its place in the batch."""
+    """Add a token to the row; a finished row only continues to keep its place in the batch."""
     row.is_done = row.is_done or token_id in stop_token_ids
     row.window.append(token_id)
     if not row.is_done:

@@ -32,8 +32,7 @@ from tasks.tracking import forward_metrics, stage_run
 from tasks.training_process import train_in_processes
 
 if TYPE_CHECKING:
-    from lm.training.run_file import RunFile
-    from lm.training.train import TrainResult
+    from lm.training.job import TrainJob, TrainResult
 
 STAGE = "train_lm"
 VERSION = 1
@@ -116,10 +115,10 @@ def _train(
     settings: TrainingSettings,
     staging: Staging,
 ) -> Built:
-    from lm.training.run_file import RunFile
+    from lm.training.job import TrainJob
 
     folder = staging.workdir
-    training = RunFile(
+    job = TrainJob(
         model_config=settings.model,
         train_config=settings.train_lm,
         options=context.options,
@@ -134,9 +133,8 @@ def _train(
         for split, shards in identity.inputs.items():
             run.log_dataset(split, digest=shards.fingerprint, source=shards.uri, context=split)
         with forward_metrics(run, [folder / name for name in METRICS]):
-            result = _perform(
-                training, staging, tokenizer_of(store_of(context), identity.inputs["train"]).decode
-            )
+            decode = tokenizer_of(store_of(context), identity.inputs["train"]).decode
+            result = _perform(job, staging, decode)
         if result.diverged:
             get_run_logger().warning("training diverged at step %d", result.step)
         run.set_tags({f"environment.{name}": str(v) for name, v in result.environment.items()})
@@ -152,26 +150,22 @@ def _train(
     )
 
 
-def _perform(training: RunFile, staging: Staging, decode: Decode) -> TrainResult:
+def _perform(job: TrainJob, staging: Staging, decode: Decode) -> TrainResult:
+    from lm.training.job import Callbacks
     from lm.training.train import train
 
     def on_checkpoint(step: int, folder: Path) -> None:
         _mirror(staging, step, folder)
 
-    if training.options.num_processes > 1:
-        return train_in_processes(training, on_checkpoint=on_checkpoint)
+    if job.options.num_processes > 1:
+        return train_in_processes(job, on_checkpoint=on_checkpoint)
     with progress("train", unit="steps") as on_progress:
-        return train(
-            training.model_config,
-            training.train_config,
-            options=training.options,
-            train_shards=training.train_shards,
-            valid_shards=training.valid_shards,
-            output_dir=training.output_dir,
+        callbacks = Callbacks(
             on_checkpoint=on_checkpoint,
             on_progress=on_progress,
             on_first_batch=lambda batch: _show_batch(batch, decode),
         )
+        return train(job, callbacks)
 
 
 def _show_batch(batch: list[list[int]], decode: Decode) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lm.training.run_file import RunFile
-    from lm.training.train import TrainResult
+    from lm.training.job import TrainJob, TrainResult
+
+OnCheckpoint = Callable[[int, Path], None]
 
 SAVE_TIMEOUT_S = 120.0
 """Seconds that the processes have to save and leave when this run is stopped."""
@@ -20,7 +21,7 @@ POLL_INTERVAL_S = 0.5
 """Seconds between two looks at the processes and their checkpoints."""
 
 
-def train_in_processes(run: RunFile, *, on_checkpoint: Callable[[int, Path], None]) -> TrainResult:
+def train_in_processes(job: TrainJob, *, on_checkpoint: OnCheckpoint) -> TrainResult:
     """Train under torchrun on this machine and return what the first process reports.
 
     However this call ends, the processes have ended too: they are asked to save and leave.
@@ -31,44 +32,44 @@ def train_in_processes(run: RunFile, *, on_checkpoint: Callable[[int, Path], Non
         RuntimeError: The training failed; its own message is on standard error.
     """
     from lm.machine.distributed import torchrun_command
-    from lm.training.run_file import read_result, write_run_file
+    from lm.training.run_file import read_result, write_job
 
-    path = run.output_dir / "run.json"
-    write_run_file(path, run)
-    seen = _newest(run)
+    path = job.output_dir / "run.json"
+    write_job(path, job)
+    seen = _newest(job)
     # torchrun's agent ends what is left of its processes after this time, by default 30 s.
     environment = os.environ | {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(int(SAVE_TIMEOUT_S - 10))}
-    command = torchrun_command(path, run.options.num_processes)
+    command = torchrun_command(path, job.options.num_processes)
     process = subprocess.Popen(command, env=environment)
     try:
         while process.poll() is None:
-            seen = _report_newer(run, seen, on_checkpoint)
+            seen = _report_newer(job, seen, on_checkpoint)
             time.sleep(POLL_INTERVAL_S)
     finally:
         _end(process)
-        _report_newer(run, seen, on_checkpoint)
+        _report_newer(job, seen, on_checkpoint)
     if code := process.returncode:
         raise RuntimeError(
-            f"training in {run.options.num_processes} processes ended with exit code {code}; "
+            f"training in {job.options.num_processes} processes ended with exit code {code}; "
             "its message is above; run.num_processes=1 trains in this process"
         )
     return read_result(path)
 
 
-def _report_newer(run: RunFile, seen: int, on_checkpoint: Callable[[int, Path], None]) -> int:
+def _report_newer(job: TrainJob, seen: int, on_checkpoint: OnCheckpoint) -> int:
     from lm.checkpoint.folder import checkpoint_path
 
-    step = _newest(run)
+    step = _newest(job)
     if step > seen:
-        on_checkpoint(step, checkpoint_path(run.output_dir / "checkpoints", step))
+        on_checkpoint(step, checkpoint_path(job.checkpoints, step))
     return step
 
 
-def _newest(run: RunFile) -> int:
+def _newest(job: TrainJob) -> int:
     """Return the step of the newest checkpoint, -1 where there is none."""
     from lm.checkpoint.folder import list_checkpoints
 
-    checkpoints = list_checkpoints(run.output_dir / "checkpoints")
+    checkpoints = list_checkpoints(job.checkpoints)
     return checkpoints[-1][0] if checkpoints else -1
 
 

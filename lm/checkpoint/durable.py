@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+JsonObject = dict[str, Any]
+"""An object of JSON, parsed. Its values are Any: only the writer of a file knows their types."""
+
 TENSORS_NAME, STATE_NAME = "tensors.safetensors", "state.json"
 PARTIAL_PREFIX = ".partial-"
-"""Begins the name of what is being written; what a killed process leaves behind."""
+"""Begins the name of a file or folder that is still being written. A killed process leaves it."""
 
 
 class DamagedCheckpointError(ValueError):
@@ -30,11 +32,11 @@ class DamagedCheckpointError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Everything needed to go on from a step: tensors by name, and facts as plain JSON."""
+    """Everything that is needed to resume from a step: tensors by name, and facts as JSON."""
 
     step: int
     tensors: dict[str, Tensor]
-    facts: dict[str, Any]
+    facts: JsonObject
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -86,7 +88,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _state_sha256(state: Mapping[str, Any]) -> str:
+def _state_sha256(state: JsonObject) -> str:
     text = json.dumps(state, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -115,7 +117,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(step=state["step"], tensors=tensors, facts=state["facts"])
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write a JSON file durably, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(PARTIAL_PREFIX + uuid.uuid4().hex)

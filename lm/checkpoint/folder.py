@@ -1,4 +1,4 @@
-"""The checkpoints of one run: named by step, written off the training thread, rotated."""
+"""The checkpoints of one run: named by step, written in a thread, old ones removed."""
 
 import logging
 import shutil
@@ -47,7 +47,7 @@ def rotate(folder: Path, *, keep: int, pinned: frozenset[int] = frozenset()) -> 
     checkpoints = list_checkpoints(folder)
     for step, path in checkpoints[: max(0, len(checkpoints) - keep)]:
         if step not in pinned:
-            doomed = path.with_name(PARTIAL_PREFIX + path.name)  # half a checkpoint is none
+            doomed = path.with_name(PARTIAL_PREFIX + path.name)  # nobody may find half a checkpoint
             path.rename(doomed)
             shutil.rmtree(doomed)
 
@@ -56,7 +56,7 @@ class CheckpointWriter:
     """Writes one checkpoint at a time in a thread of its own.
 
     An error in the thread is raised by the next call. `on_checkpoint(step, path)` runs in the
-    thread, while the path is there for certain; until it returns the next checkpoint waits.
+    thread. The path exists until it returns, and the next checkpoint waits for that.
     """
 
     def __init__(

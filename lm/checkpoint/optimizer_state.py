@@ -4,17 +4,17 @@ Works for any `torch.optim.Optimizer` whose state holds tensors and plain number
 named `<index of the parameter>.<name>`, in the order of the parameter groups.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from lm.checkpoint.durable import JsonObject
 
-def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Split an optimizer's state into tensors by name and a JSON-able rest."""
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], JsonObject]:
+    """Split an optimizer's state into tensors by name and a rest that JSON can hold."""
     state_dict = optimizer.state_dict()
     tensors: dict[str, Tensor] = {}
-    numbers: dict[str, dict[str, Any]] = {}
+    numbers: dict[str, JsonObject] = {}
     for index, values in state_dict["state"].items():
         for name, value in values.items():
             if isinstance(value, Tensor):
@@ -25,14 +25,14 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
 
 
 def restore_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], rest: dict[str, Any]
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], rest: JsonObject
 ) -> None:
-    """Put back what `flatten_optimizer` took, also when the rest went through JSON.
+    """Restore what `flatten_optimizer` split, also when the rest was written as JSON.
 
     Raises:
         ValueError: The optimizer has other parameter groups.
     """
-    state: dict[int, dict[str, Any]] = {}
+    state: dict[int, dict[str, object]] = {}
     for name, tensor in tensors.items():
         index, _, field = name.partition(".")
         state.setdefault(int(index), {})[field] = tensor

@@ -1,4 +1,4 @@
-"""Weights on disk: the published model, and checkpoints from which training goes on exactly.
+"""Weights on disk: the published model, and checkpoints from which training resumes exactly.
 
 A model is a folder with `model.safetensors` and `config.json`; a checkpoint is a folder as in
 `lm/checkpoint/durable.py`. Names of weights are those of the plain model, compiled or not.
@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from lm.checkpoint.durable import (
     PARTIAL_PREFIX,
     Checkpoint,
+    JsonObject,
     flush,
     read_checkpoint,
     write_checkpoint,
@@ -33,11 +33,11 @@ MODEL_NAME, CONFIG_NAME = "model.safetensors", "config.json"
 
 def take_tensors(
     model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
-) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    """Copy weights and optimizer state to the CPU, apart from what training changes next.
+) -> tuple[dict[str, Tensor], list[JsonObject]]:
+    """Copy weights and optimizer state to the CPU, where later steps do not change them.
 
-    Returns tensors named `model.…` and `optimizers.{i}.…`, and the JSON-able rest of each
-    optimizer.
+    Returns tensors named `model.…` and `optimizers.{i}.…`, and the rest of each
+    optimizer, which JSON can hold.
     """
     named = {
         f"model.{name}": tensor for name, tensor in plain_state_dict(model.state_dict()).items()
@@ -57,15 +57,15 @@ def copy_to_cpu(tensor: Tensor) -> Tensor:
 
 def put_tensors(
     tensors: Mapping[str, Tensor],
-    rests: Sequence[dict[str, Any]],
+    rests: Sequence[JsonObject],
     *,
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
 ) -> None:
-    """Load what `take_tensors` took.
+    """Load what `take_tensors` copied.
 
     Raises:
-        ValueError: A weight is not finite, or model or optimizers are others than those saved.
+        ValueError: A weight is not finite, or model or optimizers are not those that were saved.
     """
     weights = select_prefix(tensors, "model.")
     check_finite(weights)
@@ -162,6 +162,6 @@ def load_model(model_dir: Path, *, device: str | torch.device = "cpu") -> Transf
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{model_dir / MODEL_NAME} cannot be read: {error}") from error
     check_finite(weights)
-    model = TransformerLM(config, generator=torch.Generator())  # its own: the global one stays
+    model = TransformerLM(config, generator=torch.Generator())  # torch's global one is not used
     load_weights(model, weights)
     return model.to(device).eval()

@@ -1,1 +1,1 @@
-"""Token shards, and the batches and statistics drawn from them."""
+"""Files of token ids (shards), and the batches and statistics that are read from them."""

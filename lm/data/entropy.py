@@ -1,12 +1,11 @@
-"""Entropy of a token stream without a model: the lines a loss curve is read against.
+"""Entropy of a token stream without a model: two lines to compare a loss curve with.
 
 The unigram entropy is the loss of the best model that sees no context, the bigram entropy that
-of the best one that sees one token, each fitted to the very tokens it is measured on.
+of the best one that sees one token, each fitted to the same tokens on which it is measured.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,6 @@ from lm.data.shards import Tokens, iter_blocks, open_shards
 
 MEMORY_LIMIT_BYTES = 256 * 2**20
 """Size of the table of pairs; a vocabulary whose pairs need more takes several passes."""
-
-OnProgress = Callable[[int, int], None]
 
 
 def unigram_entropy(shards: Sequence[Path], vocab_size: int) -> float:
@@ -37,14 +34,11 @@ def unigram_entropy(shards: Sequence[Path], vocab_size: int) -> float:
 def bigram_entropy(
     shards: Sequence[Path],
     vocab_size: int,
-    *,
-    memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
-    on_progress: OnProgress | None = None,
 ) -> float:
     """Return H(X_t | X_{t-1}) of the tokens in nats.
 
     Counts the pairs of as many first tokens at once as the memory holds: exact, in
-    vocab_size^2 * 8 / `memory_limit_bytes` passes over the shards.
+    vocab_size^2 * 8 / `MEMORY_LIMIT_BYTES` passes over the shards.
 
     Raises:
         ValueError: There are fewer than two tokens, or an id is not below `vocab_size`.
@@ -52,10 +46,9 @@ def bigram_entropy(
     stream = open_shards(shards)
     if stream.num_tokens < 2:
         raise ValueError(f"the shards hold {stream.num_tokens} tokens; a pair needs two")
-    firsts = max(1, min(vocab_size, memory_limit_bytes // (8 * vocab_size)))
-    starts = range(0, vocab_size, firsts)
+    firsts = max(1, min(vocab_size, MEMORY_LIMIT_BYTES // (8 * vocab_size)))
     total = 0.0
-    for number, start in enumerate(starts):
+    for start in range(0, vocab_size, firsts):
         table = np.zeros((firsts, vocab_size), dtype=np.int64)
         for previous, following in _iter_pairs(iter_blocks(stream)):
             _check(following, vocab_size)
@@ -63,8 +56,6 @@ def bigram_entropy(
             cells = (previous[chosen] - start) * vocab_size + following[chosen]
             np.add.at(table.reshape(-1), cells, 1)
         total += sum(_sum_of_surprise(row) for row in table if row.any())
-        if on_progress is not None:
-            on_progress(number + 1, len(starts))
     return total / (stream.num_tokens - 1)
 
 
@@ -84,7 +75,7 @@ def _sum_of_surprise(counts: NDArray[np.int64]) -> float:
     return float(total * np.log(total) - (positive * np.log(positive)).sum())
 
 
-def _check(ids: NDArray[Any], vocab_size: int) -> None:
+def _check(ids: NDArray[np.integer], vocab_size: int) -> None:
     largest = int(ids.max(initial=0))
     if largest >= vocab_size:
         raise ValueError(f"token id {largest} is not below vocab_size ({vocab_size})")

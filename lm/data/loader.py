@@ -1,6 +1,6 @@
 """The training batches of one process, read a step ahead in a thread.
 
-Stateless but for what was read ahead: any step can be asked for at any time.
+Any step can be asked for at any time; the only state is the batch that was read ahead.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ around a fault (fault_around_bytes)."""
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSource:
-    """Everything that determines the rows of a batch which this process reads."""
+    """Everything that determines which rows of a batch this process reads."""
 
     shards: TokenShards
     config: TrainConfig
@@ -33,7 +33,7 @@ class BatchSource:
 
 
 def read_batch(source: BatchSource, batch_index: int) -> Windows:
-    """Read this process's rows of global batch `batch_index`: inputs and, one on, targets."""
+    """Read this process's rows of global batch `batch_index`: inputs and one token more."""
     config = source.config
     starts = window_starts(
         source.shards.num_tokens,
@@ -52,7 +52,7 @@ def read_batch(source: BatchSource, batch_index: int) -> Windows:
 
 
 class BatchLoader:
-    """Reads the batch after the one asked for while the model works on the latter."""
+    """Reads the next batch while the model works on this one."""
 
     def __init__(self, read: Callable[[int], Windows]) -> None:
         self._read = read

@@ -1,4 +1,4 @@
-"""How varied generated text is, and how much of it stands in the training text token for token."""
+"""How varied generated text is, and how much of it occurs in the training text, token by token."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from lm.data.shards import TokenShards, iter_blocks
 
 NGRAM = 8
-"""Tokens of a run that is looked for in the training text: more than a turn of phrase."""
+"""Tokens of each run that is looked up in the training text: longer than a usual phrase."""
 
-# Odd, with mixed bits: 2**64 over the golden ratio (Knuth, vol. 3, section 6.4).
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+"""Odd, with mixed bits: 2**64 over the golden ratio (Knuth, vol. 3, section 6.4)."""
 
 _BLOCK_TOKENS = 2**20
 
@@ -36,7 +36,7 @@ def distinct_share(samples: Sequence[Sequence[int]], n: int) -> float:
 def seen_share(
     samples: Sequence[Sequence[int]], shards: TokenShards, *, n: int = NGRAM
 ) -> float | None:
-    """Return the share of the samples' n-grams that stand in the shards; None without any.
+    """Return the share of the samples' n-grams that occur in the shards; None without any.
 
     Reads every token of the shards once, a million at a time: 4 M tokens in a third of a second.
     """

@@ -13,7 +13,9 @@ NUM_ROUNDS = 6
 """Four rounds make a strong pseudo-random permutation (Luby and Rackoff 1988); two more because
 the halves are only a few bits wide for a small corpus."""
 
-_GOLDEN = 0x9E3779B97F4A7C15  # increment of SplitMix64: 2^64 / golden ratio, odd
+_GOLDEN = 0x9E3779B97F4A7C15
+"""Increment of SplitMix64: 2^64 over the golden ratio, odd."""
+
 _MASK = (1 << 64) - 1
 
 

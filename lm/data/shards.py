@@ -1,21 +1,20 @@
 """Token shards and the batches cut from them.
 
 The shards of a split, in the given order, are one stream of tokens: a window may span the end
-of a shard, so the size of the shards does not change what is learnt. A window is
+of a shard, so the size of the shards does not change what is learned. A window is
 `context_length + 1` tokens: inputs and, one token on, targets. Which windows a step reads is a
 function of (seed, step) alone, never of the number of processes, micro-batches or threads:
 
 - without replacement: window w starts at `phase + w * context_length`; every window is read once
   an epoch, in the order of a keyed permutation (`lm/data/permutation.py`); each epoch has its own
-  order and its own phase, so that a token meets other contexts in the next epoch.
+  order and its own phase, so that a token has other contexts in the next epoch.
 - with replacement: the course's `get_batch`, any start, here drawn by a counter-based hash.
 """
 
 import mmap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,13 +25,14 @@ from torch import Tensor
 from lm.config import Sampling
 from lm.data.permutation import derive_key, hash_indices, permute
 
-Tokens = NDArray[np.unsignedinteger[Any]]
+Tokens = NDArray[np.unsignedinteger]
 """uint16 or uint32 token ids."""
 
 BLOCK_TOKENS = 2**22
 """Tokens a sequential reader takes at once: 8 MiB of uint16."""
 
-_ORDER, _PHASE, _STARTS = 1, 2, 3  # purposes of the keys derived from a seed
+_ORDER, _PHASE, _STARTS = 1, 2, 3
+"""Purposes of the keys that are derived from a seed."""
 
 
 @dataclass(frozen=True)
@@ -95,34 +95,25 @@ def release_pages(shards: TokenShards) -> None:
 
 
 def _release_array(array: Tokens) -> None:
-    mapped: Any = array.base
+    mapped: object = array.base
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def check_token_ids(
-    shards: TokenShards,
-    vocab_size: int,
-    *,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> None:
+def check_token_ids(shards: TokenShards, vocab_size: int) -> None:
     """Read every token once and refuse ids that the model does not know.
 
     Raises:
         ValueError: A shard holds an id of `vocab_size` or more.
     """
-    done = 0
     for path, array in zip(shards.paths, shards.arrays, strict=True):
         for start in range(0, len(array), BLOCK_TOKENS):
             block = array[start : start + BLOCK_TOKENS]
             _check_ids(block, vocab_size, where=str(path))
-            done += len(block)
             _release_array(array)
-            if on_progress is not None:
-                on_progress(done, shards.num_tokens)
 
 
-def _check_ids(ids: NDArray[Any], vocab_size: int, *, where: str) -> None:
+def _check_ids(ids: Tokens, vocab_size: int, *, where: str) -> None:
     largest = int(ids.max(initial=0))
     if largest >= vocab_size:
         raise ValueError(
@@ -160,7 +151,7 @@ def window_starts(
     indices = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
     if sampling == "with_replacement":
         draws = hash_indices(indices, key=derive_key(seed, _STARTS))
-        # the remainder favours small starts by less than num_tokens / 2^64
+        # The remainder favours small starts by less than num_tokens / 2^64
         return (draws % np.uint64(num_tokens - context_length)).astype(np.int64)
     epoch_size = windows_per_epoch(num_tokens, context_length)
     starts = np.empty_like(indices)
@@ -203,16 +194,14 @@ def _copy_stream(shards: TokenShards, start: int, out: NDArray[np.int64]) -> Non
 
 
 def get_batch(
-    tokens: NDArray[Any],
+    tokens: NDArray[np.integer],
     batch_size: int,
     context_length: int,
     device: str | torch.device = "cpu",
-    *,
-    generator: torch.Generator | None = None,
 ) -> tuple[Int[Tensor, "batch seq"], Int[Tensor, "batch seq"]]:
     """Draw windows with replacement, every start equally likely (CS336 A1, section 5.1).
 
-    Draws from torch's global generator unless one is given. Returns inputs and targets, int64.
+    Draws from torch's global generator. Returns inputs and targets, int64.
 
     Raises:
         ValueError: `tokens` holds no whole window.
@@ -222,7 +211,7 @@ def get_batch(
             f"tokens ({len(tokens)}) must hold a window of context_length + 1 = "
             f"{context_length + 1}"
         )
-    starts = torch.randint(len(tokens) - context_length, (batch_size,), generator=generator)
+    starts = torch.randint(len(tokens) - context_length, (batch_size,))
     rows = [tokens[start : start + context_length + 1] for start in starts.tolist()]
     windows = torch.from_numpy(np.stack(rows).astype(np.int64)).to(device)  # (B, T + 1)
     return windows[:, :-1], windows[:, 1:]

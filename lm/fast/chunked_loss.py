@@ -14,8 +14,8 @@ from torch import Tensor
 
 from lm.model.functional import soft_cap, widen
 
-# 512 x 10,000 bf16 logits are 10 MB: within the last-level cache of the machines at hand.
 DEFAULT_CHUNK_SIZE = 512
+"""Positions a chunk: 512 x 10,000 bf16 logits are 10 MB, which fits a CPU's last-level cache."""
 
 
 def _chunk_losses(
@@ -48,7 +48,10 @@ def _chunk_gradient(
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Mean loss and mean squared log-partition; the gradient is that of loss + z_loss * squares."""
+    """Mean loss and mean squared log-partition; the gradient is that of loss + z_loss * squares.
+
+    `ctx` is Any: torch's type lacks `saved_tensors`.
+    """
 
     @staticmethod
     def forward(

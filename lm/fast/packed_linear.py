@@ -2,7 +2,7 @@
 
 Generation multiplies one row for each sequence, which takes as long as reading the matrix.
 Measured against `x @ W.T` in fp32: one row with a transposed copy 1.3 times as fast, eight rows
-with oneDNN's own layout 1.8 times. The copies double the matrices' memory for the while.
+with oneDNN's own layout 1.8 times. While in use, the copies double the memory of the matrices.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from lm.model.kernels import Kernels, LinearKernel
 from lm.model.layers import Linear
 from lm.model.transformer import TransformerLM
 
-# Packing costs about as much as five tokens gain.
 MIN_TOKENS_TO_PACK = 16
+"""New tokens from which packing is worth it: it costs about as much time as five tokens save."""
 
 Product = Callable[[Tensor], Tensor]
 
@@ -40,7 +40,7 @@ def can_pack(model: nn.Module) -> bool:
 
 
 def packed_kernels(model: TransformerLM, kernels: Kernels, num_rows: int) -> Kernels:
-    """Return `kernels` with products by packed copies of the matrices the model has now.
+    """Return `kernels` with products by packed copies of the model's present matrices.
 
     The copies live as long as the result; weights that change later are not seen.
     """

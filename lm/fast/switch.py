@@ -65,7 +65,7 @@ def use_kernels(model: nn.Module, kernels: Kernels) -> None:
 
 
 def use_plan(model: TransformerLM, plan: Plan) -> None:
-    """Let the model compute as the plan says; weights and outputs stay what they are."""
+    """Let the model compute as the plan says; weights and outputs stay the same."""
     kernels = FAST if plan.fast else FAITHFUL
     attention = {"sdpa": _attention, "blocked": _blocked_attention, "math": FAITHFUL.attention}
     use_kernels(model, replace(kernels, attention=attention[plan.attention]))

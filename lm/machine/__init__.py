@@ -1,1 +1,1 @@
-"""What this machine has and how a run uses it."""
+"""What this machine has, and how a run uses it: device, threads, memory, processes."""

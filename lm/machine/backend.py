@@ -1,4 +1,4 @@
-"""Switches of the whole process that a plan asks for, set for a while and then put back.
+"""Switches of the whole process that a plan asks for, set for a while and then restored.
 
 They change speed; fp32 products stay true fp32 (`lm/machine/probe.py` checks that before it asks).
 """
@@ -13,9 +13,12 @@ import torch
 
 from lm.machine.probe import FP32_MATMUL_SWITCHES, Plan
 
-# glibc's malloc.h: parameter numbers of mallopt, and their defaults.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Numbers of two parameters of `mallopt`, from glibc's malloc.h."""
+
 _DEFAULT_TRIM_THRESHOLD, _DEFAULT_MMAP_MAX = 128 * 1024, 65_536
+"""Their defaults in glibc."""
+
 _NEVER_TRIM = 2**31 - 1
 
 
@@ -35,7 +38,7 @@ class _Glibc:
         self.library.mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM)
 
     def return_memory(self) -> None:
-        """Go back to the defaults and give what is free to the system."""
+        """Restore the defaults and return free memory to the system."""
         self.library.mallopt(_M_MMAP_MAX, _DEFAULT_MMAP_MAX)
         self.library.mallopt(_M_TRIM_THRESHOLD, _DEFAULT_TRIM_THRESHOLD)
         self.library.malloc_trim(0)
@@ -51,7 +54,7 @@ def _find_glibc() -> _Glibc | None:
 
 @contextlib.contextmanager
 def planned_backend(plan: Plan) -> Iterator[None]:
-    """Set threads, route of fp32 products and allocator as the plan says; put back on leaving."""
+    """Set threads, route of fp32 products and allocator as the plan says; restore them after."""
     threads_before = torch.get_num_threads()
     precision_before = torch.get_float32_matmul_precision()
     glibc = _find_glibc() if plan.fast and plan.device == "cpu" else None

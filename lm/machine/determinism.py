@@ -1,7 +1,7 @@
 """The same bits from the same batch, also with several threads.
 
 Without this, compiled code adds the gradients of an embedding's rows with atomic operations, in
-the order in which threads happen to come: of four equal runs on two threads, three differed.
+whatever order the threads reach them: of four equal runs on two threads, three differed.
 """
 
 import contextlib
@@ -13,13 +13,13 @@ import torch
 
 @contextlib.contextmanager
 def deterministic_kernels(device: torch.device) -> Iterator[None]:
-    """Let torch use deterministic kernels on a CPU; put its switches back on leaving.
+    """Let torch use deterministic kernels on a CPU; restore its switches at the end.
 
     On a GPU nothing is changed: there some operators have no such kernel, and others lose speed.
     """
     enabled_before = torch.are_deterministic_algorithms_enabled()
     warn_before = torch.is_deterministic_algorithms_warn_only_enabled()
-    switches: Any = torch.utils.deterministic  # a property that the module's stub does not know
+    switches: Any = torch.utils.deterministic  # Any: mypy does not see the property of this module
     fill_before = switches.fill_uninitialized_memory
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)

@@ -75,7 +75,7 @@ def sum_tensor(tensor: Tensor, processes: Processes) -> Tensor:
 
 
 def agree(value: float, processes: Processes, device: torch.device) -> float:
-    """Return the first process's value, so that all decide alike about the clock."""
+    """Return the first process's value, so that all make the same decision about the clock."""
     if processes.world_size == 1:
         return value
     shared = torch.tensor(value, dtype=torch.float64, device=device)
@@ -93,7 +93,7 @@ def any_process(value: bool, processes: Processes, device: torch.device) -> bool
 
 
 def wait_for_all(processes: Processes) -> None:
-    """Return when every process has come here."""
+    """Wait until every process has reached this call."""
     if processes.world_size > 1:
         dist.barrier()
 

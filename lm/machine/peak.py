@@ -1,4 +1,4 @@
-"""The rate at which this machine multiplies large matrices: what MFU is a share of.
+"""The rate at which this machine multiplies large matrices; MFU is a share of it.
 
 Measured rather than looked up, so that it is right for any processor, thread count and number
 format; a vendor's figure for a GPU is some ten per cent higher than any product reaches.
@@ -13,9 +13,10 @@ from lm.config import Precision
 from lm.machine.precision import autocast
 
 MEASURE_S = 0.5
-"""Seconds of measuring, of which the best product counts: a busy moment passes."""
+"""Seconds of measuring. The fastest product counts, so a moment of other load does no harm."""
+
 MATRIX_SIZES = {"cpu": 2048, "cuda": 8192, "mps": 2048}
-"""Rows and columns; large enough to be limited by arithmetic, and a tenth of the time above."""
+"""Rows and columns: so many that arithmetic is the limit, so few that ten products fit the time."""
 
 
 def measure_peak_flops(device: torch.device, precision: Precision) -> float:

@@ -1,4 +1,4 @@
-"""The number format in which products run."""
+"""The number format of matrix products."""
 
 from contextlib import AbstractContextManager, nullcontext
 

@@ -20,15 +20,19 @@ FP32_MATMUL_SWITCHES = {"mkl": "highest", "onednn": "medium", "ieee": "highest",
 """torch's `float32_matmul_precision` for each route. On a CPU "medium" lets oneDNN take the
 product; without AMX its fp32 kernels then run, in true fp32 (checked by `is_exact`)."""
 
-# Compilation took 14 to 56 s when measured, minutes under load: shorter runs end before it pays.
 _MIN_STEPS_TO_COMPILE = 200
-# Products of 2,048 rows run at a CPU's full speed; 8,192 took 1.9 times the memory, at the same
-# speed a token within the noise of a busy machine.
+"""Shorter runs end before compilation is worth it: it took 14 to 56 s, minutes under load."""
+
 _CPU_TOKENS = 2048
-# Of the free memory, what a run plans with; the rest is for fragmentation and the system.
+"""Tokens of a micro-batch on a CPU. Products of 2,048 rows run at full speed; 8,192 took 1.9 times
+the memory, at the same speed a token within the noise of a busy machine."""
+
 _USABLE_SHARE = 0.8
-# A product of n terms in fp32 is within about sqrt(n) * 2^-24 of the true one; bf16 is at 2^-9.
+"""Share of the free memory that a run plans with; the rest is for fragmentation and the system."""
+
 _EXACT_LIMIT = 1e-5
+"""Largest relative error of a true fp32 product: n terms are within about sqrt(n) * 2^-24 of the
+true sum, bf16 within 2^-9."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +55,7 @@ class Plan:
     fp32_matmul: str
     """Who multiplies fp32 matrices: on a CPU `mkl` or `onednn`, on CUDA `ieee` or `tf32`."""
     notes: tuple[str, ...] = ()
-    """One line for each thing that was asked for or is usual, and is not so."""
+    """One line per request or default that could not be met."""
 
 
 def choose_device(options: RunOptions) -> str:
@@ -91,7 +95,7 @@ def has_compiler(device: str) -> bool:
 
 
 def is_exact(route: str) -> bool:
-    """Tell whether fp32 products on a CPU are true fp32 on this route, by one that is checked."""
+    """Tell whether fp32 products on a CPU are true fp32 on this route; one product is checked."""
     generator = torch.Generator().manual_seed(0)
     left, right = torch.randn(2, 256, 256, generator=generator).unbind()
     before = torch.get_float32_matmul_precision()

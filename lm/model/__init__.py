@@ -1,1 +1,1 @@
-"""The faithful Transformer, written from primitives."""
+"""The Transformer as the course writes it, from primitives ("faithful")."""

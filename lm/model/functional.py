@@ -17,7 +17,7 @@ def widen(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 
 def softmax(logits: Float[Tensor, "..."], dim: int = -1) -> Float[Tensor, "..."]:
-    """Return exp(logits) normalised along `dim`; stable, because the maximum is taken off first."""
+    """Return exp(logits) normalised along `dim`; stable: the maximum is subtracted first."""
     shifted = logits - logits.amax(dim=dim, keepdim=True)
     exponentials = shifted.exp()
     return exponentials / exponentials.sum(dim=dim, keepdim=True)

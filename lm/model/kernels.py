@@ -6,8 +6,8 @@ speed and memory.
 Legend: T queries, S keys, H query heads, G key-value heads, K d_head.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,74 +15,54 @@ from torch import Tensor
 
 from lm.model.functional import rms_normalize, rotate_pairs, scaled_dot_product_attention, silu
 
+LinearKernel = Callable[
+    [Float[Tensor, "... d_in"], Float[Tensor, "d_out d_in"]], Float[Tensor, "... d_out"]
+]
+"""(x, weight) -> x W^T."""
 
-class LinearKernel(Protocol):
-    """x W^T."""
+EmbedKernel = Callable[[Int[Tensor, "..."], Float[Tensor, "vocab d"]], Float[Tensor, "... d"]]
+"""(token_ids, weight) -> one row of the matrix for each id."""
 
-    def __call__(
-        self, x: Float[Tensor, "... d_in"], weight: Float[Tensor, "d_out d_in"], /
-    ) -> Float[Tensor, "... d_out"]:
-        """Return the product."""
+RmsNormKernel = Callable[
+    [Float[Tensor, "... d"], Float[Tensor, " d"], float], Float[Tensor, "... d"]
+]
+"""(x, weight, eps) -> x / RMS(x) * weight."""
 
+RotateKernel = Callable[
+    [
+        Float[Tensor, "... seq d_head"],
+        Float[Tensor, "... seq pairs"],
+        Float[Tensor, "... seq pairs"],
+    ],
+    Float[Tensor, "... seq d_head"],
+]
+"""(x, cos, sin) -> x with each pair of neighbours rotated by its angle."""
 
-class EmbedKernel(Protocol):
-    """Rows of a matrix."""
+SwigluKernel = Callable[
+    [
+        Float[Tensor, "... d"],
+        Float[Tensor, "d_ff d"],
+        Float[Tensor, "d d_ff"],
+        Float[Tensor, "d_ff d"],
+    ],
+    Float[Tensor, "... d"],
+]
+"""(x, w1, w2, w3) -> W2 (silu(W1 x) * W3 x)."""
 
-    def __call__(
-        self, token_ids: Int[Tensor, "..."], weight: Float[Tensor, "vocab d"], /
-    ) -> Float[Tensor, "... d"]:
-        """Return one row for each id."""
+AttentionKernel = Callable[
+    [
+        Float[Tensor, "... h t k"],
+        Float[Tensor, "... g s k"],
+        Float[Tensor, "... g s k"],
+        Bool[Tensor, "... t s"] | None,
+        bool,
+    ],
+    Float[Tensor, "... h t k"],
+]
+"""(queries, keys, values, mask, is_causal) -> output of attention with grouped key-value heads.
 
-
-class RmsNormKernel(Protocol):
-    """x / RMS(x) * weight."""
-
-    def __call__(
-        self, x: Float[Tensor, "... d"], weight: Float[Tensor, " d"], eps: float, /
-    ) -> Float[Tensor, "... d"]:
-        """Return the normalised x."""
-
-
-class RotateKernel(Protocol):
-    """Rotation of neighbouring pairs."""
-
-    def __call__(
-        self,
-        x: Float[Tensor, "... seq d_head"],
-        cos: Float[Tensor, "... seq pairs"],
-        sin: Float[Tensor, "... seq pairs"],
-        /,
-    ) -> Float[Tensor, "... seq d_head"]:
-        """Return the rotated x."""
-
-
-class SwigluKernel(Protocol):
-    """W2 (silu(W1 x) * W3 x)."""
-
-    def __call__(
-        self,
-        x: Float[Tensor, "... d"],
-        w1: Float[Tensor, "d_ff d"],
-        w2: Float[Tensor, "d d_ff"],
-        w3: Float[Tensor, "d_ff d"],
-        /,
-    ) -> Float[Tensor, "... d"]:
-        """Return the feed-forward's output."""
-
-
-class AttentionKernel(Protocol):
-    """Attention with grouped key-value heads."""
-
-    def __call__(
-        self,
-        queries: Float[Tensor, "... h t k"],
-        keys: Float[Tensor, "... g s k"],
-        values: Float[Tensor, "... g s k"],
-        mask: Bool[Tensor, "... t s"] | None,
-        is_causal: bool,
-        /,
-    ) -> Float[Tensor, "... h t k"]:
-        """Attend where `mask` is True, or, with `is_causal` and no mask, at keys up to oneself."""
+A query looks where `mask` is True. With `is_causal` and no mask it looks at the keys up to its
+own; with neither at all keys."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

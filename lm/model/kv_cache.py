@@ -1,8 +1,8 @@
 """Keys and values of earlier positions, kept so that each new token costs one position's work.
 
 The slot of a key is its position, so rows of a batch may have different lengths: a short prompt
-is padded on the right, its padding lies in slots above its own position, which it never sees,
-and which its later tokens overwrite.
+is padded on the right; its padding is in slots above its own position, which it never sees, and
+which its later tokens overwrite.
 Legend: B batch, G key-value heads, T new positions, S slots in use, K d_head.
 """
 
@@ -22,7 +22,7 @@ class LayerCache:
     keys: Float[Tensor, "batch g slots k"]
     values: Float[Tensor, "batch g slots k"]
     start: int = 0
-    """First new slot of the call under way, where all rows write the same ones."""
+    """First slot that the present call writes, where all rows write the same slots."""
     stop: int = 0
     """One past the last slot in use by any row."""
     is_ragged: bool = False
@@ -45,7 +45,7 @@ class LayerCache:
         return self.keys[:, :, : self.stop], self.values[:, :, : self.stop]
 
     def visible(self, token_positions: Int[Tensor, "... seq"]) -> Bool[Tensor, "... slots"] | None:
-        """Return which slots each query sees, for all heads; None where `is_causal` says it."""
+        """Return a mask of the slots that each query sees, or None where it needs no mask."""
         if not self.is_ragged and (self.start == 0 or self.stop - self.start == 1):
             return None
         slots = torch.arange(self.stop, device=token_positions.device)
@@ -54,7 +54,7 @@ class LayerCache:
 
     @property
     def is_causal(self) -> bool:
-        """Whether the queries are the slots in use from the first on; a single one sees all."""
+        """Whether the queries are all slots in use, so that each sees the keys up to its own."""
         return not self.is_ragged and self.start == 0
 
 
@@ -65,7 +65,7 @@ class KVCache:
     layers: list[LayerCache]
 
     def advance(self, *, start: int, stop: int, is_ragged: bool) -> None:
-        """Say which slots the next forward pass writes: [start, stop), or each row its own."""
+        """Set the slots that the next forward pass writes: [start, stop), or each row its own."""
         for layer in self.layers:
             layer.start, layer.stop, layer.is_ragged = start, stop, is_ragged
 

@@ -18,12 +18,12 @@ from lm.model.functional import soft_cap
 from lm.model.kv_cache import KVCache, LayerCache
 from lm.model.layers import Embedding, Linear, RMSNorm, build_feed_forward
 
-# What torch.compile and DistributedDataParallel put before the names of what they wrap.
 _WRAPPER_PREFIXES = ("_orig_mod.", "module.")
+"""What torch.compile and DistributedDataParallel put before the names of a wrapped module."""
 
 
 def plain_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state with the names of the bare model, whatever wrapped it when it was taken."""
+    """Return the state with the names of the plain model, also if it was wrapped."""
     plain = {}
     for name, tensor in state.items():
         for prefix in _WRAPPER_PREFIXES:
@@ -138,12 +138,6 @@ class TransformerLM(nn.Module):
         head = self.token_embeddings.kernels.linear
         return soft_cap(head(hidden, self.output_weight), self.config.logit_softcap)
 
-    def forward(
-        self,
-        token_ids: Int[Tensor, "... seq"],
-        token_positions: Int[Tensor, "... seq"] | None = None,
-        *,
-        cache: KVCache | None = None,
-    ) -> Float[Tensor, "... seq vocab"]:
+    def forward(self, token_ids: Int[Tensor, "... seq"]) -> Float[Tensor, "... seq vocab"]:
         """Return the logits of the token after each position, on any leading dimensions."""
-        return self.logits(self.hidden_states(token_ids, token_positions, cache=cache))
+        return self.logits(self.hidden_states(token_ids))

@@ -1,1 +1,1 @@
-"""Optimizers, schedules, clipping."""
+"""Optimizers, learning-rate schedules and gradient clipping."""

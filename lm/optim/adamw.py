@@ -12,16 +12,20 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw as torch_adamw
 
 ParameterGroup = dict[str, Any]
+"""A group of torch's optimizers: parameters, and settings of several types."""
+
+ParameterState = dict[str, Tensor]
+"""What an optimizer keeps for one parameter."""
 
 
-def _ensure_moments(state: dict[str, Any], parameter: Tensor) -> None:
+def _ensure_moments(state: ParameterState, parameter: Tensor) -> None:
     if not state:
         state["step"] = torch.zeros((), dtype=torch.float32)
         state["exp_avg"] = torch.zeros_like(parameter)
         state["exp_avg_sq"] = torch.zeros_like(parameter)
 
 
-def adamw_update(parameter: Tensor, state: dict[str, Any], group: ParameterGroup) -> None:
+def adamw_update(parameter: Tensor, state: ParameterState, group: ParameterGroup) -> None:
     """Apply one step of AdamW (Loshchilov and Hutter 2019, algorithm 2) to one parameter."""
     gradient = cast("Tensor", parameter.grad)
     _ensure_moments(state, parameter)
@@ -37,13 +41,13 @@ def adamw_update(parameter: Tensor, state: dict[str, Any], group: ParameterGroup
 
 
 def fused_adamw_update(
-    parameters: list[nn.Parameter], states: list[dict[str, Any]], group: ParameterGroup
+    parameters: list[nn.Parameter], states: list[ParameterState], group: ParameterGroup
 ) -> None:
     """Apply the same step to many parameters at once, reading and writing each value once."""
     for parameter, state in zip(parameters, states, strict=True):
         _ensure_moments(state, parameter)
         if parameter.is_cuda and not state["step"].is_cuda:
-            state["step"] = state["step"].to(parameter.device)  # CUDA's fused kernel asks for it
+            state["step"] = state["step"].to(parameter.device)  # CUDA's fused kernel needs it there
     torch_adamw(
         list[Tensor](parameters),
         [cast("Tensor", p.grad) for p in parameters],

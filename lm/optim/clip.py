@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# The course's and torch's clip_grad_norm_ add the same, so that a zero norm divides nothing.
 _EPS = 1e-6
+"""Added to the norm, so that nothing is divided by zero; the course and torch add the same."""
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:

@@ -7,25 +7,26 @@ the update is multiplied by sqrt(max(1, rows / columns)), which is torch.optim.M
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lm.optim.adamw import ParameterGroup, adamw_group_update
+from lm.optim.adamw import ParameterGroup, ParameterState, adamw_group_update
 
-# Quintic whose slope at 0 is as steep as convergence allows (Jordan et al. 2024).
 NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Quintic whose slope at 0 is as steep as convergence allows (Jordan et al. 2024)."""
+
 NEWTON_SCHULZ_STEPS = 5
+"""Steps that bring the singular values near 1 (Jordan et al. 2024)."""
+
+_SMALLEST_NORM = 1e-7
+"""A zero matrix is divided by this, so that it stays zero."""
 
 
 def orthogonalize(
-    matrix: Float[Tensor, "rows columns"],
-    *,
-    steps: int = NEWTON_SCHULZ_STEPS,
-    dtype: torch.dtype = torch.bfloat16,
-    eps: float = 1e-7,
+    matrix: Float[Tensor, "rows columns"], *, dtype: torch.dtype = torch.bfloat16
 ) -> Float[Tensor, "rows columns"]:
     """Return about U V^T of the matrix's singular value decomposition, by Newton-Schulz steps.
 
@@ -36,8 +37,8 @@ def orthogonalize(
     is_tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.to(dtype)
     x = x.mT if is_tall else x  # the smaller side squared is the cheaper product
-    x = x / x.norm().clamp_min(eps)
-    for _ in range(steps):
+    x = x / x.norm().clamp_min(_SMALLEST_NORM)
+    for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
         polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.addmm(x, polynomial, x, beta=a)  # a x + (b G + c G^2) x, with G = x x^T
@@ -45,9 +46,7 @@ def orthogonalize(
     return orthogonal
 
 
-def muon_update(
-    parameter: Tensor, state: dict[str, Any], group: ParameterGroup, *, dtype: torch.dtype
-) -> None:
+def muon_update(parameter: Tensor, state: ParameterState, group: ParameterGroup) -> None:
     """Apply one step of Muon to one matrix."""
     if not state:
         state["momentum_buffer"] = torch.zeros_like(parameter)
@@ -55,7 +54,7 @@ def muon_update(
     momentum = group["momentum"]
     buffer.lerp_(gradient, 1 - momentum)
     nesterov = gradient.lerp(buffer, momentum)
-    update = orthogonalize(nesterov, dtype=dtype).to(parameter.dtype)
+    update = orthogonalize(nesterov).to(parameter.dtype)
     scale = max(1.0, parameter.shape[-2] / parameter.shape[-1]) ** 0.5
     parameter.mul_(1 - group["lr"] * group["weight_decay"])
     parameter.add_(update, alpha=-group["lr"] * scale)
@@ -64,15 +63,9 @@ def muon_update(
 class Muon(torch.optim.Optimizer):
     """Muon for groups with `kind="muon"`, AdamW for groups with `kind="adamw"`."""
 
-    def __init__(
-        self,
-        groups: list[ParameterGroup],
-        *,
-        fused: bool = False,
-        dtype: torch.dtype = torch.bfloat16,
-    ) -> None:
+    def __init__(self, groups: list[ParameterGroup], *, fused: bool = False) -> None:
         """Take complete groups: `params kind lr weight_decay`, and `momentum` or `betas eps`."""
-        self.fused, self.dtype = fused, dtype
+        self.fused = fused
         super().__init__(groups, {})
 
     @torch.no_grad()
@@ -88,5 +81,5 @@ class Muon(torch.optim.Optimizer):
                 continue
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    muon_update(parameter, self.state[parameter], group, dtype=self.dtype)
+                    muon_update(parameter, self.state[parameter], group)
         return loss

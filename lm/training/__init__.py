@@ -1,1 +1,1 @@
-"""One training run from start to result; the top of `lm`."""
+"""One training run from start to result. To see one step, read `loop.py`, then `step.py`."""

@@ -1,10 +1,10 @@
-"""Time in a training run: the budget of a clock-driven run, and what the steps spend."""
+"""Time in a training run: the budget of a run by the clock, and the seconds of its steps."""
 
 import time
 from dataclasses import dataclass, field
 
 RESERVE_FACTOR = 1.2
-"""Margin over the measured validation time that is kept back for the last one."""
+"""How many times the measured validation time is reserved for the last validation."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Clock:
 
 @dataclass
 class Stopwatch:
-    """What the steps since the last report spent; validation and the like are not in it."""
+    """Seconds of the steps since the last report, without validation and checkpoints."""
 
     num_steps: int = 0
     seconds: float = 0.0

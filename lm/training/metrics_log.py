@@ -11,9 +11,9 @@ Metrics = Mapping[str, float | int | bool | None]
 class MetricsLog:
     """Appends lines `{"step": …, name: value, …}`, one per step and set of names.
 
-    A line that is there already is not written again: a resumed run goes through the steps after
-    its checkpoint once more and gets the same values. A last line that a kill cut off is removed.
-    Lines reach the system at once, so that a killed process loses none.
+    A line that is there already is not written again: a resumed run repeats the steps after its
+    checkpoint and gets the same values. A last line that a kill cut off is removed. Each line is
+    handed to the system at once, so that a killed process loses none.
     """
 
     def __init__(self, path: Path, *, text_before: str | None = None) -> None:

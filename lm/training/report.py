@@ -1,4 +1,4 @@
-"""The lines that a training run reports: facts of the result, and facts of the machine."""
+"""The lines that a training run logs: facts of the result, and facts of the machine."""
 
 import resource
 import sys
@@ -16,7 +16,7 @@ def tokens_per_step(run: TrainingRun) -> int:
 
 
 def train_metrics(run: TrainingRun) -> Metrics:
-    """Return the facts of the last step: determined by the arguments of the run."""
+    """Return the facts of the last step, which the job determines."""
     state = run.state
     return {
         "tokens_seen": state.step * tokens_per_step(run),

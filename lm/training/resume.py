@@ -1,15 +1,13 @@
-"""Whether a checkpoint belongs to a run, and what the run takes over from it."""
+"""Resuming: whether a checkpoint belongs to a run, and which choices the run keeps from it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-from lm.checkpoint.durable import Checkpoint
-from lm.config import ModelConfig, TrainConfig
-from lm.data.shards import TokenShards
+from lm.checkpoint.durable import Checkpoint, JsonObject
 from lm.machine.probe import Plan
+from lm.training.job import TrainJob
 
 CHOICES_THAT_CHANGE_BITS = (
     "fast",
@@ -19,23 +17,21 @@ CHOICES_THAT_CHANGE_BITS = (
     "num_threads",
     "fp32_matmul",
 )
-"""Fields of a plan that a resumed run takes over, so that it rounds as the run before did."""
+"""Fields of a plan that a resumed run keeps, so that it rounds as it did before."""
 
 
-def config_facts(
-    model_config: ModelConfig, train_config: TrainConfig, train: TokenShards, valid: TokenShards
-) -> dict[str, Any]:
+def config_facts(job: TrainJob, train_tokens: int, valid_tokens: int) -> JsonObject:
     """Return what determines the result of a run, as plain JSON values."""
     facts = {
-        "model": asdict(model_config),
-        "train_lm": asdict(train_config),
-        "shards": {"train_tokens": train.num_tokens, "valid_tokens": valid.num_tokens},
+        "model": asdict(job.model_config),
+        "train_lm": asdict(job.train_config),
+        "shards": {"train_tokens": train_tokens, "valid_tokens": valid_tokens},
     }
-    values: dict[str, Any] = json.loads(json.dumps(facts))  # tuples become lists, as when stored
+    values: JsonObject = json.loads(json.dumps(facts))  # tuples become lists, as when stored
     return values
 
 
-def check_same_config(checkpoint: Checkpoint, facts: Mapping[str, Any], *, folder: Path) -> None:
+def check_same_config(checkpoint: Checkpoint, facts: JsonObject, *, folder: Path) -> None:
     """Refuse a checkpoint of another configuration.
 
     Raises:
@@ -49,7 +45,7 @@ def check_same_config(checkpoint: Checkpoint, facts: Mapping[str, Any], *, folde
         )
 
 
-def _differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+def _differences(stored: JsonObject, given: JsonObject) -> Iterator[str]:
     for section in sorted(stored.keys() | given.keys()):
         old, new = stored.get(section, {}), given.get(section, {})
         for name in sorted(old.keys() | new.keys()):

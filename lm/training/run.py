@@ -1,13 +1,10 @@
-"""The live objects of a training run, and how they become a checkpoint and come back."""
+"""The objects of a training run, and how they are copied to a checkpoint and restored from it."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from lm.checkpoint.durable import Checkpoint
+from lm.checkpoint.durable import Checkpoint, JsonObject
 from lm.checkpoint.weights import (
     copy_to_cpu,
     load_weights,
@@ -25,17 +22,18 @@ from lm.model.transformer import TransformerLM, plain_state_dict
 from lm.optim.parameter_groups import build_optimizer
 from lm.training.clock import Clock, Stopwatch
 from lm.training.compiled import LossFunction, build_loss, compile_loss
+from lm.training.job import TrainJob
 from lm.training.resume import config_facts
 from lm.training.state import TrainState, state_from_json, state_to_json
 
 ANCHOR_INTERVAL = 512
-"""Four windows of `lm/training/spikes.py`. At fixed steps, unlike the checkpoints by the clock, so
-that a resumed run rolls back alike."""
+"""Steps between anchors: four windows of `lm/training/spikes.py`. Steps and not minutes, so that
+a resumed run returns to the same anchor."""
 
 
 @dataclass(kw_only=True)
 class TrainingRun:
-    """A run between two steps, or, while `is_whole` is false, inside an update."""
+    """A run between two steps or, while `is_whole` is false, inside an update."""
 
     model_config: ModelConfig
     train_config: TrainConfig
@@ -49,8 +47,8 @@ class TrainingRun:
     loss: LossFunction
     optimizer: torch.optim.Optimizer
     clock: Clock
-    config_facts: Mapping[str, Any]
-    """What a checkpoint must agree with (`lm/training/resume.py`)."""
+    config_facts: JsonObject
+    """What must be the same in a checkpoint of this run (`lm/training/resume.py`)."""
     peak_flops: float = 0.0
     """FLOP/s of a large matrix product in one process; 0: not measured."""
     first_step_s: float = 0.0
@@ -81,26 +79,18 @@ class Splits:
     valid: TokenShards
 
 
-def open_splits(
-    train_shards: Sequence[Path], valid_shards: Sequence[Path], config: ModelConfig
-) -> Splits:
+def open_splits(job: TrainJob) -> Splits:
     """Open both splits; `ValueError` for unknown ids or less than one window."""
-    splits = Splits(open_shards(train_shards), open_shards(valid_shards))
+    splits = Splits(open_shards(job.train_shards), open_shards(job.valid_shards))
     for shards in (splits.train, splits.valid):
-        check_length(shards, config.context_length)
-        check_token_ids(shards, config.vocab_size)
+        check_length(shards, job.model_config.context_length)
+        check_token_ids(shards, job.model_config.vocab_size)
     return splits
 
 
-def build_run(
-    model_config: ModelConfig,
-    train_config: TrainConfig,
-    *,
-    plan: Plan,
-    splits: Splits,
-    processes: Processes,
-) -> TrainingRun:
+def build_run(job: TrainJob, plan: Plan, splits: Splits, processes: Processes) -> TrainingRun:
     """Build a run at step 0. The weights are drawn on the CPU, the same for every device."""
+    model_config, train_config = job.model_config, job.train_config
     generator = torch.Generator().manual_seed(train_config.seed)
     model = TransformerLM(model_config, generator=generator).to(plan.device)
     loss = build_loss(model, plan, precision=train_config.precision, z_loss=train_config.z_loss)
@@ -124,7 +114,7 @@ def build_run(
         loss=compile_loss(loss, plan),
         optimizer=build_optimizer(model, train_config, fast=plan.fast),
         clock=Clock(60.0 * train_config.max_minutes),
-        config_facts=config_facts(model_config, train_config, splits.train, splits.valid),
+        config_facts=config_facts(job, splits.train.num_tokens, splits.valid.num_tokens),
     )
 
 
@@ -153,7 +143,7 @@ def snapshot(run: TrainingRun, *, metrics_text: str) -> Checkpoint:
 
 
 def restore(run: TrainingRun, checkpoint: Checkpoint) -> None:
-    """Put a run where the checkpoint stands."""
+    """Put a run into the state that the checkpoint holds."""
     run.is_whole = False
     put_tensors(
         checkpoint.tensors,

@@ -1,11 +1,22 @@
-"""Which steps are skipped because their loss or gradient norm is out of all proportion."""
+"""Spikes: steps whose loss or gradient norm is far too large.
+
+A spike is skipped. After several in a row training returns to the weights of an earlier
+checkpoint, the anchor (PaLM, Chowdhery et al. 2022, section 5.1).
+"""
 
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lm.checkpoint.durable import read_checkpoint
+from lm.checkpoint.folder import checkpoint_path
+from lm.machine.distributed import wait_for_all
+from lm.training.run import TrainingRun, restore
 
 WINDOW = 128
-"""Steps whose mean and deviation a new step is held against; none is a spike before that many."""
+"""Number of earlier steps that a new step is compared with; before that many, none is a spike."""
 
 
 def is_spike(value: float, recent: Sequence[float], *, sigma: float) -> bool:
@@ -24,3 +35,31 @@ def is_spike(value: float, recent: Sequence[float], *, sigma: float) -> bool:
 def remember(recent: tuple[float, ...], value: float) -> tuple[float, ...]:
     """Append a value and keep the last `WINDOW`."""
     return (*recent, value)[-WINDOW:]
+
+
+def has_too_many_spikes(run: TrainingRun) -> bool:
+    """Tell whether the last steps were all spikes, so many that skipping does not help."""
+    state = run.state
+    return state.skipped_in_a_row >= run.train_config.max_spikes and not state.diverged
+
+
+def roll_back(run: TrainingRun, checkpoints: Path) -> None:
+    """Return to the weights of the anchor, or give up where that was tried before.
+
+    Steps and data continue from where they are, so that the batches of the spike are not read
+    again.
+    """
+    state = run.state
+    if state.rolled_back_to == state.anchor_step:
+        run.state = replace(state, diverged=True)
+        return
+    wait_for_all(run.processes)  # the first one has written the anchor by now
+    restore(run, read_checkpoint(checkpoint_path(checkpoints, state.anchor_step)))
+    run.state = replace(
+        state,
+        recent_losses=run.state.recent_losses,
+        recent_norms=run.state.recent_norms,
+        skipped_in_a_row=0,
+        rolled_back_to=state.anchor_step,
+        rolled_back_at=state.step,
+    )

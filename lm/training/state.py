@@ -1,13 +1,13 @@
-"""Where a training run stands, as plain facts that a checkpoint stores as JSON."""
+"""The state of a training run as plain values, which a checkpoint stores as JSON."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from lm.checkpoint.durable import JsonObject
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainState:
-    """Facts after `step` steps. Weights and optimizer state are stored beside them as tensors."""
+    """Values after `step` steps. A checkpoint stores weights and optimizer state beside them."""
 
     step: int = 0
     """Batches read, skipped ones included; also the index of the next batch."""
@@ -30,27 +30,27 @@ class TrainState:
     rolled_back_to: int = -1
     """Anchor of the last roll-back; -1: there was none."""
     rolled_back_at: int = -1
-    """Step at which that was."""
+    """Step of that roll-back."""
     diverged: bool = False
     """Whether training was given up."""
     validated_step: int = -1
     """Step of the last sampled validation; -1: there was none."""
     valid_loss: float | None = None
-    """Its loss, in nats a token."""
+    """Loss of that validation, in nats a token."""
     best_step: int = -1
-    """Step of the lowest validation loss."""
+    """Step of the lowest validation loss; -1: there was none."""
     best_valid_loss: float | None = None
-    """That loss."""
+    """The lowest validation loss."""
     elapsed_s: float = 0.0
     """Seconds spent, over all resumptions; of the machine, not of the result."""
 
 
-def state_to_json(state: TrainState) -> dict[str, Any]:
+def state_to_json(state: TrainState) -> JsonObject:
     """Return the state as plain JSON values."""
     return asdict(state)
 
 
-def state_from_json(values: Mapping[str, Any]) -> TrainState:
-    """Rebuild what `state_to_json` gave, also after a trip through JSON."""
+def state_from_json(values: JsonObject) -> TrainState:
+    """Rebuild a state from what `state_to_json` gave, also when it was written as JSON."""
     recent = {name: tuple(values[name]) for name in ("recent_losses", "recent_norms")}
     return TrainState(**{**values, **recent})

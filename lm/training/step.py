@@ -1,20 +1,19 @@
 """One training step: gradients of a global batch, the test for spikes, the update."""
 
+import math
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from lm.checkpoint.durable import read_checkpoint
-from lm.checkpoint.folder import checkpoint_path
-from lm.machine.distributed import agree, sum_gradients, sum_tensor, wait_for_all
+from lm.machine.distributed import agree, sum_gradients, sum_tensor
 from lm.optim.clip import clip_gradients, gradient_norm
 from lm.optim.parameter_groups import set_learning_rates
-from lm.training.run import TrainingRun, restore
+from lm.training.run import TrainingRun
 from lm.training.spikes import is_spike, remember
+from lm.training.state import TrainState
 
 
 def take_step(run: TrainingRun) -> None:
@@ -35,8 +34,8 @@ def take_step(run: TrainingRun) -> None:
 def compute_gradients(run: TrainingRun, windows: Int[Tensor, "batch window"]) -> float:
     """Leave the gradient of the global batch in the parameters and return its mean loss.
 
-    The batch goes through the model in micro-batches; each counts by its share of the sequences,
-    so that the sum is the gradient of the whole batch's mean loss.
+    The batch goes through the model in micro-batches. Each is weighted by its share of the
+    sequences, so that the sum is the gradient of the mean loss of the whole batch.
     """
     run.optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=run.device)
@@ -50,7 +49,7 @@ def compute_gradients(run: TrainingRun, windows: Int[Tensor, "batch window"]) ->
     return float(sum_tensor(total, run.processes))
 
 
-def apply_gradients(run: TrainingRun, loss: float, norm: Tensor) -> None:
+def apply_gradients(run: TrainingRun, loss: float, norm: Float[Tensor, ""]) -> None:
     """Update weights and state; a spike changes the state only."""
     config, state = run.train_config, run.state
     clock_share = None
@@ -61,17 +60,7 @@ def apply_gradients(run: TrainingRun, loss: float, norm: Tensor) -> None:
     skip = is_spike(loss, state.recent_losses, sigma=config.spike_sigma) or is_spike(
         norm_value, state.recent_norms, sigma=config.spike_sigma
     )
-    next_state = replace(
-        state,
-        step=state.step + 1,
-        loss=_finite(loss),
-        gradient_norm=_finite(norm_value),
-        learning_rate=rate,
-        recent_losses=state.recent_losses if skip else remember(state.recent_losses, loss),
-        recent_norms=state.recent_norms if skip else remember(state.recent_norms, norm_value),
-        num_skipped=state.num_skipped + skip,
-        skipped_in_a_row=state.skipped_in_a_row + 1 if skip else 0,
-    )
+    next_state = _state_after(state, loss=loss, norm=norm_value, rate=rate, skip=skip)
     run.is_whole = False
     if not skip:
         clip_gradients(run.model.parameters(), config.max_l2_norm, norm=norm)
@@ -81,8 +70,24 @@ def apply_gradients(run: TrainingRun, loss: float, norm: Tensor) -> None:
     run.is_whole = True
 
 
+def _state_after(
+    state: TrainState, *, loss: float, norm: float, rate: float, skip: bool
+) -> TrainState:
+    return replace(
+        state,
+        step=state.step + 1,
+        loss=_finite(loss),
+        gradient_norm=_finite(norm),
+        learning_rate=rate,
+        recent_losses=state.recent_losses if skip else remember(state.recent_losses, loss),
+        recent_norms=state.recent_norms if skip else remember(state.recent_norms, norm),
+        num_skipped=state.num_skipped + skip,
+        skipped_in_a_row=state.skipped_in_a_row + 1 if skip else 0,
+    )
+
+
 def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None  # NaN compares false
+    return value if math.isfinite(value) else None
 
 
 @torch.no_grad()
@@ -98,25 +103,3 @@ def update_average(run: TrainingRun) -> None:
     decay = min(run.train_config.ema_decay, (1 + updates) / (10 + updates))
     for average, weight in zip(run.average.parameters(), run.model.parameters(), strict=True):
         average.lerp_(weight, 1 - decay)
-
-
-def roll_back(run: TrainingRun, folder: Path) -> None:
-    """Return to the weights of the anchor, or give up where that was tried before.
-
-    Steps and data go on from where they are, so that the batches of the spike are not met again
-    (PaLM, Chowdhery et al. 2022, section 5.1).
-    """
-    state = run.state
-    if state.rolled_back_to == state.anchor_step:
-        run.state = replace(state, diverged=True)
-        return
-    wait_for_all(run.processes)  # the first one has written the anchor by now
-    restore(run, read_checkpoint(checkpoint_path(folder, state.anchor_step)))
-    run.state = replace(
-        state,
-        recent_losses=run.state.recent_losses,
-        recent_norms=run.state.recent_norms,
-        skipped_in_a_row=0,
-        rolled_back_to=state.anchor_step,
-        rolled_back_at=state.step,
-    )

@@ -1,9 +1,9 @@
 """Training as a process: `python -m lm.training.worker run.json`, alone or under torchrun.
 
 This process belongs to the run, so it does what a library must not: it reads torchrun's
-environment and handles SIGTERM. Before each step `train` asks whether it came, then all
-processes save and leave at the same step. After the last step the signal changes nothing: what is
-left is to write the weights.
+environment and handles SIGTERM. Before each step `train` asks whether the signal came; if so, all
+processes save and leave at the same step. After the last step the signal changes nothing: only the
+weights are still to be written.
 """
 
 import os
@@ -15,9 +15,10 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 
+from lm.config import RunOptions
 from lm.machine.probe import choose_device
-from lm.training.loop import TrainingStoppedError
-from lm.training.run_file import RunFile, read_run_file, write_result
+from lm.training.job import Callbacks, TrainingStoppedError
+from lm.training.run_file import read_job, write_result
 from lm.training.train import train
 
 
@@ -29,18 +30,10 @@ def main(arguments: list[str]) -> int:
     path = Path(arguments[0])
     stop = StopSignal()
     signal.signal(signal.SIGTERM, stop.handle)
-    run = read_run_file(path)
-    is_first = _join_processes(run)
+    job = read_job(path)
+    is_first = _join_processes(job.options)
     try:
-        result = train(
-            run.model_config,
-            run.train_config,
-            options=run.options,
-            train_shards=run.train_shards,
-            valid_shards=run.valid_shards,
-            output_dir=run.output_dir,
-            stop_requested=stop.requested,
-        )
+        result = train(job, Callbacks(stop_requested=stop.requested))
         if is_first:
             write_result(path, result)
     except TrainingStoppedError as error:
@@ -53,14 +46,14 @@ def main(arguments: list[str]) -> int:
 
 
 class StopSignal:
-    """Remembers a signal for the training that asks; until the first question it ends at once."""
+    """Remembers a signal until training asks; before the first question it ends the process."""
 
     def __init__(self) -> None:
         self._came = False
         self._is_asked = False
 
     def handle(self, signal_number: int, frame: FrameType | None) -> None:
-        """Take a signal; what `signal.signal` asks for."""
+        """Note a signal; `signal.signal` calls this."""
         del frame
         self._came = True
         if not self._is_asked:
@@ -72,11 +65,11 @@ class StopSignal:
         return self._came
 
 
-def _join_processes(run: RunFile) -> bool:
+def _join_processes(options: RunOptions) -> bool:
     """Join the group that torchrun names in the environment; tell whether this is the first."""
     if "RANK" not in os.environ:
         return True
-    device = choose_device(run.options)
+    device = choose_device(options)
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device == "cuda" else "gloo")

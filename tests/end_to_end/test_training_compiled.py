@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.machine.probe import has_compiler
+from lm.training.job import Callbacks, TrainJob
 from lm.training.train import train
 
 
@@ -14,8 +16,11 @@ from lm.training.train import train
 @pytest.mark.timeout(900)  # compiles several times
 @pytest.mark.skipif(not has_compiler("cpu"), reason="no C++ compiler for torch.compile")
 @pytest.mark.filterwarnings("ignore")  # the compiler's own; they change with each release of torch
-def test_a_compiled_run_that_was_stopped_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_compiled_run_that_was_stopped_ends_as_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped in the middle and resumed: files are bit-equal, and the plan stays compiled."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # torch cannot compile it
     tokens = np.cumsum(np.random.default_rng(0).integers(0, 3, 5000)) % 64
     np.save(tmp_path / "tokens.npy", tokens.astype(np.uint16))
 
@@ -31,15 +36,15 @@ def test_a_compiled_run_that_was_stopped_ends_as_an_undisturbed_one(tmp_path: Pa
     )
 
     def run(name: str, *, is_stopped: bool, options: RunOptions) -> bool:
-        result = train(
-            model,
-            config,
+        job = TrainJob(
+            model_config=model,
+            train_config=config,
             options=options,
             train_shards=[tmp_path / "tokens.npy"],
             valid_shards=[tmp_path / "tokens.npy"],
             output_dir=tmp_path / name,
-            on_progress=stop if is_stopped else None,
         )
+        result = train(job, Callbacks(on_progress=stop if is_stopped else None))
         return bool(result.environment["compile"])
 
     compiled = RunOptions(device="cpu", compile="on", micro_batch_size=4)

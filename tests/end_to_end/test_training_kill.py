@@ -14,7 +14,8 @@ import torch
 from lm.checkpoint.durable import read_checkpoint
 from lm.checkpoint.folder import list_checkpoints
 from lm.config import ModelConfig, RunOptions, TrainConfig
-from lm.training.run_file import RunFile, read_result, write_run_file
+from lm.training.job import TrainJob
+from lm.training.run_file import read_result, write_job
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_STEPS = 200
@@ -40,10 +41,10 @@ VARIANTS = {
 
 
 def write_run(folder: Path, name: str, config: TrainConfig, options: RunOptions) -> Path:
-    """Write the run file of a small model on tokens that can be learnt."""
+    """Write the job of a small model on tokens that follow a rule."""
     tokens = np.cumsum(np.random.default_rng(0).integers(0, 3, 20_000)) % 64
     np.save(folder / "tokens.npy", tokens.astype(np.uint16))
-    run = RunFile(
+    job = TrainJob(
         model_config=ModelConfig(
             vocab_size=64, context_length=32, d_model=64, num_layers=2, num_heads=2, d_ff=128
         ),
@@ -53,7 +54,7 @@ def write_run(folder: Path, name: str, config: TrainConfig, options: RunOptions)
         valid_shards=[folder / "tokens.npy"],
         output_dir=folder / name,
     )
-    write_run_file(folder / f"{name}.json", run)
+    write_job(folder / f"{name}.json", job)
     return folder / f"{name}.json"
 
 

@@ -34,6 +34,7 @@ def test_two_matrix_feed_forwards_are_parameter_matched() -> None:
         ({"logit_softcap": -1.0}, r"logit_softcap \(-1.0\)"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_impossible_shapes_are_refused(changes: dict[str, object], message: str) -> None:
     """A shape that cannot be built is a ValueError that names field, value and rule."""
     with pytest.raises(ValueError, match=message):
@@ -56,6 +57,7 @@ def test_odd_heads_are_allowed_without_rope() -> None:
         ({"max_learning_rate": float("nan")}, r"max_learning_rate \(nan\)"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_impossible_training_is_refused(changes: dict[str, object], message: str) -> None:
     """A training value that no run can use is a ValueError that names it."""
     with pytest.raises(ValueError, match=message):
@@ -76,6 +78,7 @@ def test_impossible_sampling_is_refused(changes: dict[str, object], message: str
         GenerateConfig(**changes)  # type: ignore[arg-type]  # wrong on purpose
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_impossible_evaluation_and_options_are_refused() -> None:
     """Evaluation and run options are checked too."""
     with pytest.raises(ValueError, match=r"context_length \(-1\)"):

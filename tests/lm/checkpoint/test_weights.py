@@ -62,8 +62,8 @@ def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
 
-def test_training_goes_on_bit_for_bit_after_loading(tmp_path: Path) -> None:
-    """Two steps, save, load into fresh objects, two steps: as four steps in one go."""
+def test_training_resumes_bit_for_bit_after_loading(tmp_path: Path) -> None:
+    """Two steps, save, load into fresh objects, two steps: the same as four steps."""
     model = tiny_model()
     optimizer = AdamW(model.parameters(), lr=0.01)
     for _ in range(2):
@@ -95,7 +95,7 @@ def test_a_loaded_optimizer_equals_the_saved_one_for_torch_adamw(tmp_path: Path)
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch.compile's own imports
 def test_a_checkpoint_of_a_compiled_model_has_plain_names(tmp_path: Path) -> None:
-    """The prefix of torch.compile neither gets into files nor stops them from being loaded."""
+    """The prefix of torch.compile is not in the files, and weights with it can be loaded."""
     model = tiny_model()
     compiled = torch.compile(model)
     assert isinstance(compiled, nn.Module)
@@ -175,7 +175,7 @@ def test_the_writer_calls_back_while_the_checkpoint_is_there(tmp_path: Path) -> 
 
 
 def test_an_error_of_the_writer_reaches_the_training_thread(tmp_path: Path) -> None:
-    """What fails in the background is raised at the next wait."""
+    """An error in the background is raised at the next wait."""
 
     def fail(step: int, path: Path) -> None:
         raise OSError(f"no space for {step} at {path.name}")

@@ -44,7 +44,7 @@ def shards(tmp_path: Path) -> TokenShards:
 
 
 def test_windows_span_shards(shards: TokenShards) -> None:
-    """A window over the end of a shard goes on in the next one."""
+    """A window that reaches the end of a shard continues in the next one."""
     windows = read_windows(shards, np.array([310, 0, 995]), 5)
     assert windows.tolist() == [[310, 311, 312, 313, 314], [0, 1, 2, 3, 4], [*range(995, 1000)]]
     assert windows.dtype == torch.int64
@@ -140,13 +140,6 @@ def test_ids_beyond_the_vocabulary_are_refused(shards: TokenShards) -> None:
         check_token_ids(shards, 999)
 
 
-def test_progress_of_the_check_reaches_the_total(shards: TokenShards) -> None:
-    """The check reports tokens done and in all."""
-    calls: list[tuple[int, int]] = []
-    check_token_ids(shards, 1000, on_progress=lambda done, total: calls.append((done, total)))
-    assert calls[-1] == (1000, 1000)
-
-
 def test_shards_shorter_than_a_window_are_refused(shards: TokenShards) -> None:
     """The error names both lengths and the longest context that would do."""
     check_length(shards, 999)
@@ -198,7 +191,7 @@ def test_the_loader_gives_any_batch_in_any_order() -> None:
     loader.close()
 
 
-def test_a_read_that_fails_is_raised_where_it_is_asked_for() -> None:
+def test_a_read_that_fails_is_raised_by_load() -> None:
     """An error in the reading thread reaches the caller."""
 
     def read(index: int) -> torch.Tensor:

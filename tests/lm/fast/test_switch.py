@@ -28,8 +28,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"norm": "none", "ffn": "silu", "tie_embeddings": True},
     {"num_kv_heads": 2, "qk_norm": True, "value_residual": True, "logit_softcap": 5.0},
 ]
-# Relative to the largest entry of each gradient: a few hundred roundings add up in each.
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-5}  # RoPE's tables are float32 in both
+"""Relative to the largest entry of each gradient: a few hundred roundings add up in each."""
 
 
 def batch(length: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,6 +130,7 @@ def test_the_switch_reaches_every_layer() -> None:
 # torch 2.13's own import of its compiler uses a part of torch that it calls deprecated.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 @pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.skipif(not has_compiler("cpu"), reason="no C++ compiler")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_compiled_equals_eager(precision: Precision) -> None:

@@ -1,4 +1,4 @@
-"""Out of memory names the micro-batch that would fit; other errors pass as they are."""
+"""Out of memory names the micro-batch that would fit; other errors pass unchanged."""
 
 import re
 
@@ -16,7 +16,7 @@ PLAN = choose_plan(MODEL, TRAIN, RunOptions(device="cpu", micro_batch_size=64))
 
 
 def test_the_named_micro_batch_fits() -> None:
-    """The setting that the message names takes no more than what is free."""
+    """The setting in the message takes no more memory than is free."""
     free_bytes = 2 * 2**30
     message = out_of_memory_message(MODEL, TRAIN, PLAN, free_bytes=free_bytes)
     found = re.search(r"micro_batch_size=(\d+) would", message)
@@ -37,6 +37,6 @@ def test_an_allocation_that_fails_is_explained() -> None:
 
 
 def test_other_errors_pass() -> None:
-    """An error that is none of memory is not touched."""
+    """An error that has nothing to do with memory is not changed."""
     with pytest.raises(RuntimeError, match="shape"), explain_out_of_memory(MODEL, TRAIN, PLAN):
         raise RuntimeError("wrong shape")

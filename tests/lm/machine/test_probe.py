@@ -1,4 +1,4 @@
-"""The probe chooses what is there, says what is not, and the same each time."""
+"""The probe chooses from what is there, notes what is not, and chooses the same each time."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_the_same_machine_gives_the_same_plan() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_an_absent_device_is_an_error_with_the_way_out() -> None:
-    """CUDA asked for and absent names what there is."""
+    """The error for a CUDA device that is not there names the devices that are."""
     with pytest.raises(
         ValueError, match=r"device \('cuda'\) is not available here; there is .*cpu"
     ):
@@ -105,7 +105,7 @@ def test_the_chosen_route_multiplies_in_true_fp32() -> None:
 
 
 def test_the_backend_is_put_back() -> None:
-    """Threads and routing are the plan's inside, and what they were outside."""
+    """Threads and routing are the plan's inside, and unchanged outside."""
     plan = replace(choose_plan(CONFIG, TrainConfig(), cpu()), num_threads=1, fp32_matmul="onednn")
     before = (torch.get_num_threads(), torch.get_float32_matmul_precision())
     with planned_backend(plan):

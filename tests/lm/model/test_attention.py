@@ -55,7 +55,7 @@ def test_attention_equals_torchs(dtype: torch.dtype, position: str, num_kv_heads
 
 @pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
 def test_attention_takes_any_leading_dimensions(leading: tuple[int, ...]) -> None:
-    """Each sequence is attended by itself, whatever dimensions stand before it."""
+    """Each sequence is attended by itself, whatever dimensions come before it."""
     config = ModelConfig(d_model=16, num_heads=4, context_length=12, num_kv_heads=2)
     layer = MultiHeadSelfAttention(config, generator=seeded())
     x = torch.randn(*leading, 7, 16, generator=seeded())
@@ -78,7 +78,7 @@ def test_attention_is_causal() -> None:
 
 
 def test_explicit_positions_shift_nothing_when_all_move() -> None:
-    """RoPE is relative: positions 3, 4, ... give what 0, 1, ... give."""
+    """RoPE is relative: positions 3, 4, ... give the same as 0, 1, ..."""
     config = ModelConfig(d_model=16, num_heads=4, context_length=32)
     layer = MultiHeadSelfAttention(config, generator=seeded())
     x = torch.randn(2, 8, 16, generator=seeded())

@@ -19,8 +19,8 @@ from lm.model.functional import (
 )
 
 DTYPES = [torch.float64, torch.float32]
-# A few roundings of the dtype.
 TOLERANCE = {torch.float64: 1e-13, torch.float32: 2e-6}
+"""A few roundings of the dtype."""
 
 
 def random(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:

@@ -7,8 +7,8 @@ import torch
 
 from lm.optim.adamw import AdamW
 
-# After 1,000 steps, in units of the parameters (about 1): a few roundings of the dtype.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
+"""After 1,000 steps, in units of the parameters (about 1): a few roundings of the dtype."""
 
 
 def problem(dtype: torch.dtype) -> tuple[list[torch.nn.Parameter], torch.Tensor]:
@@ -57,7 +57,7 @@ def test_adamw_equals_torchs_over_1000_steps(dtype: torch.dtype, fused: bool) ->
             )
 
 
-def test_fused_goes_on_from_the_faithful_state() -> None:
+def test_fused_continues_from_the_faithful_state() -> None:
     """The two updates share one state layout, so a checkpoint of one loads into the other."""
     ours, inputs = problem(torch.float64)
     faithful = AdamW(ours, 1e-2)

@@ -1,4 +1,4 @@
-"""Every parameter is updated by exactly one optimizer, with the decay that is its due."""
+"""Every parameter is updated by exactly one optimizer, with the right weight decay."""
 
 import pytest
 import torch

@@ -9,7 +9,7 @@ from lm.training.metrics_log import MetricsLog
 
 
 def test_a_resumed_log_does_not_repeat_lines(tmp_path: Path) -> None:
-    """Lines of the same names up to the last step are there already."""
+    """Lines with the same names, up to the last step, are already in the file."""
     path = tmp_path / "m.jsonl"
     log = MetricsLog(path)
     for step in (1, 2, 3):
@@ -36,7 +36,7 @@ def test_a_line_that_was_cut_off_is_written_again(tmp_path: Path) -> None:
 
 
 def test_a_new_run_starts_an_empty_log(tmp_path: Path) -> None:
-    """Without a checkpoint nothing that lies there belongs to this run."""
+    """Without a checkpoint an old log does not belong to this run."""
     path = tmp_path / "m.jsonl"
     path.write_text('{"step": 1, "a": 1}\n')
     MetricsLog(path).close()

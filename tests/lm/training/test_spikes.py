@@ -20,7 +20,9 @@ from lm.loss import Loss
 from lm.machine.distributed import Processes
 from lm.machine.probe import choose_plan
 from lm.training.compiled import LossFunction
-from lm.training.loop import TrainingStoppedError, open_outputs, run_to_the_end
+from lm.training.job import Callbacks, TrainingStoppedError, TrainJob
+from lm.training.loop import run_to_the_end
+from lm.training.outputs import open_outputs
 from lm.training.run import build_run, open_splits, restore
 from lm.training.spikes import WINDOW, is_spike, remember
 from lm.training.state import TrainState, state_from_json
@@ -51,7 +53,7 @@ def test_spikes_are_beyond_six_deviations_upwards_or_not_finite(
 
 
 def test_without_a_full_window_only_what_is_not_finite_is_a_spike() -> None:
-    """The first steps, with a steep loss, are held against nothing."""
+    """The first steps, with a steep loss, are compared with nothing."""
     assert not is_spike(1e9, CALM[1:], sigma=6.0)
     assert is_spike(-math.inf, (), sigma=6.0)
     assert not is_spike(1e9, CALM, sigma=0.0)
@@ -77,30 +79,38 @@ class SpoiledLoss:
         return Loss(result.total * factor, result.cross_entropy)
 
 
+def job_in(folder: Path, config: TrainConfig) -> TrainJob:
+    """A job on the tokens of a folder, whose run is in a sub-folder."""
+    return TrainJob(
+        model_config=TINY,
+        train_config=config,
+        options=RunOptions(device="cpu", compile="off", num_threads=1),
+        train_shards=[folder / "tokens.npy"],
+        valid_shards=[folder / "tokens.npy"],
+        output_dir=folder / "run",
+    )
+
+
 def run_spoiled(
     folder: Path, config: TrainConfig, spoiled: range, *, stop_before: int = -1
 ) -> list[dict[str, Any]]:
-    """Train, or go on, on random tokens, with some steps spoiled; return the metrics."""
+    """Train or resume on random tokens, with some steps spoiled; return the metrics."""
     tokens = np.random.default_rng(0).integers(0, 64, 4000).astype(np.uint16)
     np.save(folder / "tokens.npy", tokens)
-    options = RunOptions(device="cpu", compile="off", num_threads=1)
-    run = build_run(
-        TINY,
-        config,
-        plan=choose_plan(TINY, config, options),
-        splits=open_splits([folder / "tokens.npy"], [folder / "tokens.npy"], TINY),
-        processes=Processes(),
-    )
+    job = job_in(folder, config)
+    plan = choose_plan(TINY, config, job.options)
+    run = build_run(job, plan, open_splits(job), Processes())
     run.anchor_interval = 8
-    checkpoint = newest_intact(folder / "run" / "checkpoints")
+    checkpoint = newest_intact(job.checkpoints)
     if checkpoint is not None:
         restore(run, checkpoint)
     run.loss = SpoiledLoss(run.loss, spoiled, run.state.step)
     run.peak_flops = 1.0
     metrics_text = None if checkpoint is None else checkpoint.facts["metrics"]
-    outputs = open_outputs(folder / "run", options, run.processes, metrics_text=metrics_text)
+    callbacks = Callbacks(stop_requested=lambda: run.state.step == stop_before)
+    outputs = open_outputs(job, callbacks, run.processes, metrics_text=metrics_text)
     try:
-        run_to_the_end(run, outputs, stop_requested=lambda: run.state.step == stop_before)
+        run_to_the_end(run, outputs)
     finally:
         run.loader.close()
     text = (folder / "run" / "metrics.jsonl").read_text()
@@ -125,8 +135,8 @@ def test_a_spoiled_step_is_skipped_and_counted(tmp_path: Path) -> None:
     check_finite(load_file(tmp_path / "run" / "model.safetensors"))
 
 
-def test_spikes_in_a_row_lead_back_to_the_anchor(tmp_path: Path) -> None:
-    """After three bad steps the weights are the anchor's, while steps and data go on."""
+def test_spikes_in_a_row_restore_the_anchor(tmp_path: Path) -> None:
+    """After three bad steps the weights are the anchor's, while steps and data continue."""
     metrics = run_spoiled(tmp_path, replace(BRIEF, max_steps=13), range(10, 13))
     spikes = [line["spike/is_rolled_back"] for line in metrics if "spike/loss" in line]
     assert spikes == [False, False, True]
@@ -137,8 +147,10 @@ def test_spikes_in_a_row_lead_back_to_the_anchor(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop_before", [12, 13, 14])
-def test_a_run_stopped_around_the_way_back_ends_alike(tmp_path: Path, stop_before: int) -> None:
-    """Before the last of three bad steps, after it, and one later: the same bytes."""
+def test_a_run_stopped_around_the_roll_back_ends_in_the_same_bytes(
+    tmp_path: Path, stop_before: int
+) -> None:
+    """Stopped before the last of three bad steps, after it, or one later: the same bytes."""
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
     run_spoiled(tmp_path / "whole", BRIEF, range(10, 13))
@@ -150,7 +162,7 @@ def test_a_run_stopped_around_the_way_back_ends_alike(tmp_path: Path, stop_befor
         assert whole.read_bytes() == parts.read_bytes()
 
 
-def test_spikes_after_the_way_back_end_the_run_as_diverged(tmp_path: Path) -> None:
+def test_spikes_after_the_roll_back_end_the_run_as_diverged(tmp_path: Path) -> None:
     """Six bad steps in a row: back once, then given up, with finite weights."""
     run_spoiled(tmp_path, BRIEF, range(10, 30))
     state = final_state(tmp_path)
@@ -162,12 +174,5 @@ def test_spikes_after_the_way_back_end_the_run_as_diverged(tmp_path: Path) -> No
 def test_a_diverged_run_is_a_result_and_is_not_continued(tmp_path: Path) -> None:
     """Called again, training reports the divergence and takes no step."""
     run_spoiled(tmp_path, BRIEF, range(10, 30))
-    result = train(
-        TINY,
-        BRIEF,
-        options=RunOptions(device="cpu", compile="off"),
-        train_shards=[tmp_path / "tokens.npy"],
-        valid_shards=[tmp_path / "tokens.npy"],
-        output_dir=tmp_path / "run",
-    )
+    result = train(job_in(tmp_path, BRIEF))
     assert (result.diverged, result.step, result.num_skipped) == (True, 16, 6)

@@ -1,4 +1,4 @@
-"""Tests of `lm/training/train.py` and the files of one subject each that it is made of."""
+"""Tests of `lm/training/train.py` and of what it uses: loop, step, run, outputs, resume."""
 
 import _thread
 import json
@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +20,8 @@ from lm.checkpoint.durable import TENSORS_NAME, read_checkpoint
 from lm.checkpoint.folder import list_checkpoints
 from lm.checkpoint.weights import load_model
 from lm.config import ModelConfig, RunOptions, TrainConfig
-from lm.training.train import TrainResult, train
+from lm.training.job import Callbacks, TrainJob, TrainResult
+from lm.training.train import train
 
 TINY = ModelConfig(vocab_size=64, context_length=16, d_model=32, num_layers=2, num_heads=2, d_ff=64)
 BRIEF = TrainConfig(
@@ -34,23 +35,29 @@ BRIEF = TrainConfig(
 PLAIN = RunOptions(compile="off", device="cpu", num_threads=1)
 
 
-class ShardPaths(TypedDict):
-    """The shards of both splits, as `train` takes them."""
-
-    train_shards: list[Path]
-    valid_shards: list[Path]
-
-
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardPaths:
-    """Tokens with something to learn: the next is mostly the present one plus three."""
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tokens to learn from: the next is mostly the present one plus three."""
     folder = tmp_path_factory.mktemp("shards")
     generator = np.random.default_rng(0)
     steps = np.where(generator.random(20_000) < 0.9, 3, generator.integers(0, 64, 20_000))
     tokens = (np.cumsum(steps) % 64).astype(np.uint16)
     for name, part in (("train", tokens[:18_000]), ("valid", tokens[18_000:])):
         np.save(folder / f"{name}.npy", part)
-    return {"train_shards": [folder / "train.npy"], "valid_shards": [folder / "valid.npy"]}
+    return folder
+
+
+@pytest.fixture
+def job(tmp_path: Path, shards: Path) -> TrainJob:
+    """A brief run of a tiny model on those tokens, in the test's own folder."""
+    return TrainJob(
+        model_config=TINY,
+        train_config=BRIEF,
+        options=PLAIN,
+        train_shards=[shards / "train.npy"],
+        valid_shards=[shards / "valid.npy"],
+        output_dir=tmp_path,
+    )
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -58,18 +65,18 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def final_tensors(run: Path) -> Mapping[str, Tensor]:
+def final_tensors(job: TrainJob) -> Mapping[str, Tensor]:
     """Read everything the last checkpoint of a run holds."""
-    return read_checkpoint(list_checkpoints(run / "checkpoints")[-1][1]).tensors
+    return read_checkpoint(list_checkpoints(job.checkpoints)[-1][1]).tensors
 
 
-def assert_same_run(left: Path, right: Path) -> None:
+def assert_same_run(left: TrainJob, right: TrainJob) -> None:
     """Compare weights, averages, optimizer state and metrics of two runs bit for bit."""
     expected, found = final_tensors(left), final_tensors(right)
     assert expected.keys() == found.keys()
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
     for name in ("model.safetensors", "config.json", "metrics.jsonl"):
-        assert (left / name).read_bytes() == (right / name).read_bytes(), name
+        assert (left.output_dir / name).read_bytes() == (right.output_dir / name).read_bytes(), name
 
 
 VARIANTS = {
@@ -88,11 +95,13 @@ class StopTraining(BaseException):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_an_interrupted_run_ends_as_an_undisturbed_one(
-    tmp_path: Path, shards: ShardPaths, variant: str
+    tmp_path: Path, job: TrainJob, variant: str
 ) -> None:
     """Stopped twice and resumed: weights, optimizer, average, metrics are equal bit for bit."""
     config, options = VARIANTS[variant]
-    train(TINY, config, options=options, output_dir=tmp_path / "whole", **shards)
+    whole = replace(job, train_config=config, options=options, output_dir=tmp_path / "whole")
+    parts = replace(whole, output_dir=tmp_path / "parts")
+    train(whole)
     for stop_at in (3, 7):
 
         def stop(done: int, total: int, stop_at: int = stop_at) -> None:
@@ -101,26 +110,21 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
                 raise StopTraining
 
         with pytest.raises(StopTraining):
-            train(
-                TINY,
-                config,
-                options=options,
-                output_dir=tmp_path / "parts",
-                on_progress=stop,
-                **shards,
-            )
-        assert list_checkpoints(tmp_path / "parts" / "checkpoints")[-1][0] == stop_at
-    train(TINY, config, options=options, output_dir=tmp_path / "parts", **shards)
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+            train(parts, Callbacks(on_progress=stop))
+        assert list_checkpoints(parts.checkpoints)[-1][0] == stop_at
+    train(parts)
+    assert_same_run(whole, parts)
 
 
 @pytest.mark.parametrize("delay_s", [0.05, 0.3])
 def test_an_interrupt_at_any_moment_loses_nothing(
-    tmp_path: Path, shards: ShardPaths, delay_s: float
+    tmp_path: Path, job: TrainJob, delay_s: float
 ) -> None:
-    """KeyboardInterrupt out of the blue, then resumed: as if it had not happened."""
+    """A KeyboardInterrupt at a random moment, then resumed: as if it had not happened."""
     config = replace(BRIEF, max_steps=30, optimizer="muon")
-    train(TINY, config, options=PLAIN, output_dir=tmp_path / "whole", **shards)
+    whole = replace(job, train_config=config, output_dir=tmp_path / "whole")
+    parts = replace(whole, output_dir=tmp_path / "parts")
+    train(whole)
     started = threading.Event()
 
     def interrupt() -> None:
@@ -131,36 +135,24 @@ def test_an_interrupt_at_any_moment_loses_nothing(
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
-        train(
-            TINY,
-            config,
-            options=PLAIN,
-            output_dir=tmp_path / "parts",
-            on_first_batch=lambda _: started.set(),
-            **shards,
-        )
+        train(parts, Callbacks(on_first_batch=lambda _: started.set()))
         thread.join()
         time.sleep(0.1)  # trained faster than the delay: the interrupt comes here
     except KeyboardInterrupt:
         thread.join()
-    train(TINY, config, options=PLAIN, output_dir=tmp_path / "parts", **shards)
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    train(parts)
+    assert_same_run(whole, parts)
 
 
-def test_training_learns_and_reports(tmp_path: Path, shards: ShardPaths) -> None:
+def test_training_learns_and_reports(tmp_path: Path, job: TrainJob) -> None:
     """The loss falls well below the uniform one; lines, callbacks, result and files agree."""
     seen: list[tuple[int, Mapping[str, Any]]] = []
     first_batch: list[list[int]] = []
-    config = replace(BRIEF, max_steps=60)
-    result = train(
-        TINY,
-        config,
-        options=PLAIN,
-        output_dir=tmp_path,
+    callbacks = Callbacks(
         on_metrics=lambda step, metrics: seen.append((step, metrics)),
         on_first_batch=first_batch.extend,
-        **shards,
     )
+    result = train(replace(job, train_config=replace(BRIEF, max_steps=60)), callbacks)
     metrics, timings = lines(tmp_path / "metrics.jsonl"), lines(tmp_path / "timings.jsonl")
     train_lines = [line for line in metrics if "train/loss" in line]
     valid_lines = [line for line in metrics if "valid/loss" in line]
@@ -180,24 +172,18 @@ def test_training_learns_and_reports(tmp_path: Path, shards: ShardPaths) -> None
     assert 0 < timings[-1]["perf/mfu"] < 1
     assert np.array(first_batch).shape == (8, 17)
     assert load_model(tmp_path).config == TINY
-    assert result.environment["micro_batch_size"] == 8
-    assert result.environment["first_step_s"] > 0
-    assert result.environment["peak_memory_bytes"] > result.environment["predicted_memory_bytes"]
+    environment: dict[str, Any] = dict(result.environment)
+    assert environment["micro_batch_size"] == 8
+    assert environment["first_step_s"] > 0
+    assert environment["peak_memory_bytes"] > environment["predicted_memory_bytes"]
 
 
-def test_a_finished_run_is_not_repeated(tmp_path: Path, shards: ShardPaths) -> None:
+def test_a_finished_run_is_not_repeated(tmp_path: Path, job: TrainJob) -> None:
     """Called again, training takes no step and gives the same result and files."""
-    first = train(TINY, BRIEF, options=PLAIN, output_dir=tmp_path, **shards)
+    first = train(job)
     content = (tmp_path / "metrics.jsonl").read_bytes()
     steps: list[int] = []
-    second = train(
-        TINY,
-        BRIEF,
-        options=PLAIN,
-        output_dir=tmp_path,
-        on_progress=lambda done, total: steps.append(total - done),
-        **shards,
-    )
+    second = train(job, Callbacks(on_progress=lambda done, total: steps.append(total - done)))
     assert steps == [0]
     assert (tmp_path / "metrics.jsonl").read_bytes() == content
     assert comparable(second) == comparable(first)
@@ -208,80 +194,78 @@ def comparable(result: TrainResult) -> TrainResult:
     return replace(result, seconds=0.0, environment={})
 
 
-def test_a_seed_determines_the_curve(tmp_path: Path, shards: ShardPaths) -> None:
+def test_a_seed_determines_the_curve(tmp_path: Path, job: TrainJob) -> None:
     """The same seed gives the same bytes, also with two threads; another seed another curve."""
+    jobs = {}
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        config = replace(BRIEF, seed=seed, max_steps=4)
-        options = replace(PLAIN, num_threads=2)
-        train(TINY, config, options=options, output_dir=tmp_path / name, **shards)
-    assert_same_run(tmp_path / "a", tmp_path / "b")
+        jobs[name] = replace(
+            job,
+            train_config=replace(BRIEF, seed=seed, max_steps=4),
+            options=replace(PLAIN, num_threads=2),
+            output_dir=tmp_path / name,
+        )
+        train(jobs[name])
+    assert_same_run(jobs["a"], jobs["b"])
     metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in "bc"]
     assert metrics[0] != metrics[1]
 
 
-def test_the_micro_batch_changes_rounding_only(tmp_path: Path, shards: ShardPaths) -> None:
+def test_the_micro_batch_changes_rounding_only(tmp_path: Path, job: TrainJob) -> None:
     """Accumulated over uneven micro-batches, the weights agree within fp32 rounding."""
     config = replace(BRIEF, max_steps=3)
     for size in (8, 3):
         options = replace(PLAIN, micro_batch_size=size)
-        train(TINY, config, options=options, output_dir=tmp_path / str(size), **shards)
+        train(replace(job, train_config=config, options=options, output_dir=tmp_path / str(size)))
     left, right = (load_file(tmp_path / size / "model.safetensors") for size in ("8", "3"))
     for name in left:
         torch.testing.assert_close(left[name], right[name], rtol=1e-3, atol=2e-5)
 
 
 def test_a_resumed_run_keeps_the_choices_that_change_rounding(
-    tmp_path: Path, shards: ShardPaths
+    job: TrainJob,
 ) -> None:
     """Micro-batch and threads of the first part win over the options of the second."""
-    train(
-        TINY,
-        BRIEF,
-        options=replace(PLAIN, micro_batch_size=4),
-        output_dir=tmp_path,
-        **shards,
-    )
-    options = replace(PLAIN, num_threads=2)
-    result = train(TINY, BRIEF, options=options, output_dir=tmp_path, **shards)
+    train(replace(job, options=replace(PLAIN, micro_batch_size=4)))
+    result = train(replace(job, options=replace(PLAIN, num_threads=2)))
     assert result.environment["micro_batch_size"] == 4
     assert result.environment["num_threads"] == 1
 
 
-def test_checkpoints_of_another_configuration_are_refused(
-    tmp_path: Path, shards: ShardPaths
-) -> None:
+def test_checkpoints_of_another_configuration_are_refused(tmp_path: Path, job: TrainJob) -> None:
     """The error names every field that differs, and nothing is overwritten."""
-    train(TINY, replace(BRIEF, max_steps=2), options=PLAIN, output_dir=tmp_path, **shards)
+    train(replace(job, train_config=replace(BRIEF, max_steps=2)))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     other = replace(BRIEF, max_steps=2, seed=5, betas=(0.9, 0.99))
     with pytest.raises(ValueError, match=r"train_lm\.betas was \[0\.9, 0\.95\].*seed was 0, now 5"):
-        train(TINY, other, options=PLAIN, output_dir=tmp_path, **shards)
+        train(replace(job, train_config=other))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    tmp_path: Path, shards: ShardPaths, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, job: TrainJob, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Resumed from the older one, the run still ends in the same bytes."""
     options = replace(PLAIN, checkpoint_steps=3)
-    train(TINY, BRIEF, options=options, output_dir=tmp_path / "whole", **shards)
-    train(TINY, BRIEF, options=options, output_dir=tmp_path / "parts", **shards)
-    newest = list_checkpoints(tmp_path / "parts" / "checkpoints")[-1][1]
+    whole = replace(job, options=options, output_dir=tmp_path / "whole")
+    parts = replace(whole, output_dir=tmp_path / "parts")
+    train(whole)
+    train(parts)
+    newest = list_checkpoints(parts.checkpoints)[-1][1]
     (newest / TENSORS_NAME).write_bytes(b"")
     with caplog.at_level(logging.WARNING):
-        train(TINY, BRIEF, options=options, output_dir=tmp_path / "parts", **shards)
+        train(parts)
     assert "falling back" in caplog.text
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert_same_run(whole, parts)
 
 
 def test_metrics_that_were_lost_come_back_from_the_checkpoint(
-    tmp_path: Path, shards: ShardPaths
+    tmp_path: Path, job: TrainJob
 ) -> None:
     """A run whose checkpoints alone were saved elsewhere has its whole curve again."""
-    train(TINY, BRIEF, options=PLAIN, output_dir=tmp_path, **shards)
+    train(job)
     content = (tmp_path / "metrics.jsonl").read_bytes()
     (tmp_path / "metrics.jsonl").unlink()
-    train(TINY, BRIEF, options=PLAIN, output_dir=tmp_path, **shards)
+    train(job)
     assert (tmp_path / "metrics.jsonl").read_bytes() == content
 
 
@@ -293,24 +277,24 @@ def test_metrics_that_were_lost_come_back_from_the_checkpoint(
     ],
 )
 def test_shards_that_do_not_fit_are_refused_before_anything_is_written(
-    tmp_path: Path, shards: ShardPaths, model_config: ModelConfig, message: str
+    tmp_path: Path, job: TrainJob, model_config: ModelConfig, message: str
 ) -> None:
     """Unknown ids and too little text are one clear error each."""
     with pytest.raises(ValueError, match=message):
-        train(model_config, BRIEF, options=PLAIN, output_dir=tmp_path / "x", **shards)
+        train(replace(job, model_config=model_config, output_dir=tmp_path / "x"))
     assert not (tmp_path / "x").exists()
 
 
-def test_more_processes_than_there_are_is_an_error(tmp_path: Path, shards: ShardPaths) -> None:
+def test_more_processes_than_there_are_is_an_error(job: TrainJob) -> None:
     """Asking for two processes in one names the way to start two."""
     with pytest.raises(ValueError, match=r"num_processes \(2\).*torchrun_command"):
-        train(TINY, BRIEF, options=RunOptions(num_processes=2), output_dir=tmp_path, **shards)
+        train(replace(job, options=RunOptions(num_processes=2)))
 
 
-def test_a_clock_ends_the_run_in_time_and_marks_it(tmp_path: Path, shards: ShardPaths) -> None:
+def test_a_clock_ends_the_run_in_time_and_marks_it(tmp_path: Path, job: TrainJob) -> None:
     """A budget of two seconds is kept, validation included; the rate has come down by then."""
     config = replace(BRIEF, max_steps=10**6, max_minutes=2 / 60, log_interval=1)
-    result = train(TINY, config, options=PLAIN, output_dir=tmp_path, **shards)
+    result = train(replace(job, train_config=config))
     metrics = lines(tmp_path / "metrics.jsonl")
     assert not result.deterministic
     assert result.seconds < 2.7

@@ -1,4 +1,4 @@
-"""Training as processes: `lm/training/worker.py`, `run_file.py`, `lm/machine/distributed.py`."""
+"""Tests of training as processes: `worker.py`, `run_file.py`, `lm/machine/distributed.py`."""
 
 import json
 import os
@@ -17,19 +17,20 @@ from safetensors.torch import load_file
 from lm.checkpoint.folder import list_checkpoints
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.machine.distributed import torchrun_command
-from lm.training.run_file import RunFile, read_result, read_run_file, write_run_file
+from lm.training.job import TrainJob
+from lm.training.run_file import read_job, read_result, write_job
 from lm.training.train import train
 from tests.free_port import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFile:
+def job(tmp_path: Path) -> TrainJob:
     """A short run on random tokens."""
     tokens = np.random.default_rng(0).integers(0, 64, 4000).astype(np.uint16)
     np.save(tmp_path / "tokens.npy", tokens)
-    return RunFile(
+    return TrainJob(
         model_config=ModelConfig(
             vocab_size=64, context_length=16, d_model=32, num_layers=2, num_heads=2, d_ff=64
         ),
@@ -48,18 +49,6 @@ def run(tmp_path: Path) -> RunFile:
     )
 
 
-def run_alone(run: RunFile, output_dir: Path) -> None:
-    """Train in this process."""
-    train(
-        run.model_config,
-        run.train_config,
-        options=run.options,
-        train_shards=run.train_shards,
-        valid_shards=run.valid_shards,
-        output_dir=output_dir,
-    )
-
-
 def start(
     command: list[str], *, environment: dict[str, str] | None = None
 ) -> subprocess.Popen[str]:
@@ -75,7 +64,7 @@ def start(
 
 
 def finish(command: list[str]) -> None:
-    """Run a process to its good end."""
+    """Run a process until it ends, without an error."""
     process = start(command)
     output, _ = process.communicate()
     assert process.returncode == 0, output
@@ -92,40 +81,40 @@ def losses(folder: Path) -> list[float]:
     ]
 
 
-def test_a_run_file_gives_back_what_was_written(tmp_path: Path, run: RunFile) -> None:
-    """Every configuration survives the trip through JSON."""
-    write_run_file(tmp_path / "run.json", run)
-    assert read_run_file(tmp_path / "run.json") == run
+def test_a_job_file_gives_back_what_was_written(tmp_path: Path, job: TrainJob) -> None:
+    """Every field is the same after it was written as JSON and read again."""
+    write_job(tmp_path / "run.json", job)
+    assert read_job(tmp_path / "run.json") == job
 
 
-def test_a_run_file_with_unknown_fields_is_refused(tmp_path: Path, run: RunFile) -> None:
+def test_a_job_file_with_unknown_fields_is_refused(tmp_path: Path, job: TrainJob) -> None:
     """A misspelt field is an error that names the file."""
-    write_run_file(tmp_path / "run.json", run)
+    write_job(tmp_path / "run.json", job)
     values = json.loads((tmp_path / "run.json").read_text())
-    values["model"]["d_modell"] = 3
+    values["model_config"]["d_modell"] = 3
     (tmp_path / "run.json").write_text(json.dumps(values))
-    with pytest.raises(ValueError, match=r"run\.json is not a run file.*d_modell"):
-        read_run_file(tmp_path / "run.json")
+    with pytest.raises(ValueError, match=r"(?s)run\.json is not a file of write_job.*d_modell"):
+        read_job(tmp_path / "run.json")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # five processes, each of which imports torch
-def test_the_worker_alone_does_what_train_does(tmp_path: Path, run: RunFile) -> None:
+def test_the_worker_alone_does_what_train_does(tmp_path: Path, job: TrainJob) -> None:
     """`python -m lm.training.worker` writes the same bytes and leaves a result."""
-    write_run_file(tmp_path / "run.json", run)
+    write_job(tmp_path / "run.json", job)
     finish([sys.executable, "-m", "lm.training.worker", str(tmp_path / "run.json")])
     assert read_result(tmp_path / "run.json").step == 10
-    run_alone(run, tmp_path / "alone")
+    train(replace(job, output_dir=tmp_path / "alone"))
     for name in ("model.safetensors", "metrics.jsonl"):
-        assert (run.output_dir / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+        assert (job.output_dir / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
-def test_the_worker_saves_on_sigterm(tmp_path: Path, run: RunFile) -> None:
+def test_the_worker_saves_on_sigterm(tmp_path: Path, job: TrainJob) -> None:
     """SIGTERM leaves a checkpoint at the step that was reached, and its exit status."""
-    endless = replace(run, train_config=replace(run.train_config, max_steps=10**6))
-    write_run_file(tmp_path / "run.json", endless)
+    endless = replace(job, train_config=replace(job.train_config, max_steps=10**6))
+    write_job(tmp_path / "run.json", endless)
     process = start([sys.executable, "-m", "lm.training.worker", str(tmp_path / "run.json")])
-    metrics = run.output_dir / "metrics.jsonl"
+    metrics = job.output_dir / "metrics.jsonl"
     deadline = time.monotonic() + 200
     while not (metrics.exists() and metrics.read_bytes().count(b"\n") > 20):
         assert time.monotonic() < deadline
@@ -134,14 +123,17 @@ def test_the_worker_saves_on_sigterm(tmp_path: Path, run: RunFile) -> None:
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM, output
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
-    saved_step = list_checkpoints(run.output_dir / "checkpoints")[-1][0]
-    assert saved_step - steps[-1] in (0, 1)  # stopped after the update, its line comes on resuming
+    saved_step = list_checkpoints(job.output_dir / "checkpoints")[-1][0]
+    assert saved_step - steps[-1] in (
+        0,
+        1,
+    )  # stopped after the update; its line is written on resuming
 
 
-def test_two_processes_train_as_one(tmp_path: Path, run: RunFile) -> None:
+def test_two_processes_train_as_one(tmp_path: Path, job: TrainJob) -> None:
     """The same global batches: losses agree within fp32 rounding at every step."""
-    two = replace(run, options=replace(run.options, num_processes=2))
-    write_run_file(tmp_path / "run.json", two)
+    two = replace(job, options=replace(job.options, num_processes=2))
+    write_job(tmp_path / "run.json", two)
     group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     processes = [
         start(
@@ -150,11 +142,11 @@ def test_two_processes_train_as_one(tmp_path: Path, run: RunFile) -> None:
         )
         for rank in ("0", "1")
     ]
-    run_alone(run, tmp_path / "alone")
+    train(replace(job, output_dir=tmp_path / "alone"))
     for process in processes:
         output, _ = process.communicate()
         assert process.returncode == 0, output
-    np.testing.assert_allclose(losses(run.output_dir), losses(tmp_path / "alone"), rtol=1e-5)
+    np.testing.assert_allclose(losses(job.output_dir), losses(tmp_path / "alone"), rtol=1e-5)
     result = read_result(tmp_path / "run.json")
     assert result.environment["world_size"] == 2
     assert result.step == 10
@@ -162,12 +154,12 @@ def test_two_processes_train_as_one(tmp_path: Path, run: RunFile) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # five processes, each of which imports torch
-def test_two_processes_resume_exactly_and_one_takes_over(tmp_path: Path, run: RunFile) -> None:
-    """Stopped by SIGTERM: two go on bit for bit; one goes on with the same data."""
-    config = replace(run.train_config, max_steps=300, valid_interval=0, optimizer="muon")
-    two = replace(run, train_config=config, options=replace(run.options, num_processes=2))
+def test_two_processes_resume_exactly_and_one_takes_over(tmp_path: Path, job: TrainJob) -> None:
+    """Stopped by SIGTERM: two resume bit for bit; one process resumes with the same data."""
+    config = replace(job.train_config, max_steps=300, valid_interval=0, optimizer="muon")
+    two = replace(job, train_config=config, options=replace(job.options, num_processes=2))
     for name in ("whole", "parts"):
-        write_run_file(tmp_path / f"{name}.json", replace(two, output_dir=tmp_path / name))
+        write_job(tmp_path / f"{name}.json", replace(two, output_dir=tmp_path / name))
     finish(torchrun_command(tmp_path / "whole.json", 2))
     process = start(torchrun_command(tmp_path / "parts.json", 2))
     metrics = tmp_path / "parts" / "metrics.jsonl"
@@ -184,6 +176,5 @@ def test_two_processes_resume_exactly_and_one_takes_over(tmp_path: Path, run: Ru
     whole, parts = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
     assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
     assert (tmp_path / "whole" / "metrics.jsonl").read_bytes() == metrics.read_bytes()
-    one = replace(two, options=run.options)
-    run_alone(one, tmp_path / "one")
+    train(replace(two, options=job.options, output_dir=tmp_path / "one"))
     np.testing.assert_allclose(losses(tmp_path / "one"), losses(tmp_path / "whole"), rtol=2e-2)
