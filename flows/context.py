@@ -10,7 +10,7 @@ from prefect.artifacts import create_link_artifact
 from flows.config import PipelineConfig
 from flows.selection import Selection
 from flows.settings import EXPERIMENT, MLFLOW_PAGE, code_version, data_root, tracking_uri
-from tasks.stage import RunContext
+from tasks.context import RunContext
 from tasks.tracking import TrackedRun, TrackingTarget, page_address, start_pipeline_run
 
 

@@ -14,9 +14,10 @@ from flows.presets import find_preset
 from flows.selection import Selection, select_stages
 from flows.stages import placeholder, walk_stages
 from flows.summary import StageEnding, summarize
+from tasks.context import RunContext
 from tasks.corpus.source import Source, with_known_hash
 from tasks.download import pin_by_fetching
-from tasks.stage import RunContext, Stage
+from tasks.stage import Stage
 
 S = TypeVar("S")
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from artifacts.record import Reference
 from artifacts.store import record_of
-from tasks.stage import RunContext, Shown, Stage, store_of
+from tasks.context import RunContext, store_of
+from tasks.stage import Shown, Stage
 from tasks.tracking import TrackedRun
 
 

@@ -17,6 +17,8 @@ from artifacts.reading import local_file
 from artifacts.record import ExternalFile, Record, Reference
 from artifacts.staging import Staging, add_part
 from artifacts.store import Store
+from tasks.building import Built, build_once
+from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.config import STDLIB_SCHEME
 from tasks.corpus.source import (
     Source,
@@ -28,17 +30,7 @@ from tasks.corpus.stdlib import stdlib_text
 from tasks.corpus.text import known_text_bytes, text_bytes, text_name
 from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.progress import progress
-from tasks.stage import (
-    STAGE_OPTIONS,
-    Built,
-    RunContext,
-    Shown,
-    Stage,
-    build_once,
-    perform_by,
-    retry_options,
-    store_of,
-)
+from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
 
 STAGE = "download"
 VERSION = 1

@@ -20,20 +20,12 @@ from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part, open_part, open_staging, staged_parts
 from artifacts.store import Store
+from tasks.building import Built, build_once, find_artifact, sole_builder
+from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.text import known_text_bytes, text_bytes, text_location
 from tasks.map_ranges import ByteRange, map_ranges, part_name
 from tasks.prediction import Outlook, Prediction, predicted_seconds
-from tasks.stage import (
-    STAGE_OPTIONS,
-    Built,
-    RunContext,
-    Stage,
-    build_once,
-    find_artifact,
-    retry_options,
-    sole_builder,
-    store_of,
-)
+from tasks.stage import STAGE_OPTIONS, Stage
 from tasks.train_tokenizer import known_bytes_per_token
 from tokenizer.kernels.class_ranges import CLASS_TABLE_SHA256
 

@@ -14,19 +14,12 @@ from artifacts.staging import Staging, add_part
 from artifacts.store import Store
 from lm.accounting import forward_flops
 from lm.config import EvaluateConfig
+from tasks.building import Built, build_once
+from tasks.context import RunContext, store_of
 from tasks.corpus.text import known_text_bytes
 from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.progress import progress
-from tasks.stage import (
-    STAGE_OPTIONS,
-    Built,
-    RunContext,
-    Shown,
-    Stage,
-    build_once,
-    perform_by,
-    store_of,
-)
+from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
 from tasks.text_model import open_text_model, score
 from tasks.tracking import stage_run
 from tasks.train_lm import shard_paths

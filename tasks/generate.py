@@ -14,17 +14,10 @@ from artifacts.record import Record, Reference
 from artifacts.staging import Staging, add_part
 from artifacts.store import Store, reference_of
 from lm.config import GenerateConfig
+from tasks.building import Built, build_once
+from tasks.context import RunContext, store_of
 from tasks.prediction import Outlook, Prediction, predicted_seconds
-from tasks.stage import (
-    STAGE_OPTIONS,
-    Built,
-    RunContext,
-    Shown,
-    Stage,
-    build_once,
-    perform_by,
-    store_of,
-)
+from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
 from tasks.text_model import open_text_model, stream
 from tasks.tracking import stage_run
 from tasks.train_lm import shard_paths

@@ -1,39 +1,19 @@
-"""What every stage does around its one library call: look, wait, build, publish, tell.
+"""What the pipeline knows of a stage: how it is identified, performed, predicted and shown."""
 
-Prefect's own result cache stays off. A stage whose artifact is there returns the state
-`Cached` with a reference, and only such references travel between tasks.
-"""
-
-import platform
-import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from os import getpid
-from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from prefect import Task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.logging import get_run_logger
-from prefect.states import Completed
-from prefect.tasks import exponential_backoff
 
-from artifacts.checking import check, quarantine
 from artifacts.identity import Identity
-from artifacts.lease import wait_for_lease
-from artifacts.publishing import publish
-from artifacts.record import BuildFacts, ExternalFile, Record, Reference
-from artifacts.staging import Staging, open_staging
-from artifacts.store import Store, open_store, reference_of
-from lm.config import RunOptions
-from tasks.memory import peak_memory, reset_peak_memory
+from artifacts.record import Record, Reference
+from artifacts.store import Store
+from tasks.context import RunContext, retry_options
 from tasks.prediction import Outlook, Prediction
 from tasks.retry import retry_transient
-from tasks.tracking import TrackingTarget
 
 STAGE_OPTIONS: dict[str, Any] = {
     "cache_policy": NO_CACHE,
@@ -44,33 +24,6 @@ STAGE_OPTIONS: dict[str, Any] = {
 
 S = TypeVar("S")
 """Settings of a stage: a section of the config, or the part of it that the stage needs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunContext:
-    """Facts of this run that change no result; plain data that travels between tasks."""
-
-    store_url: str
-    """The artifact store."""
-    root: str
-    """The data root, a local folder: downloads, caches, remembered hashes."""
-    workers: int
-    """Byte ranges worked on at a time."""
-    tracking: TrackingTarget
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """Names for people that go into the records."""
-    code_version: str = ""
-    options: RunOptions = field(default_factory=RunOptions)
-    """How the language model's library uses this machine."""
-    retries: int = 0
-    """Times a stage is tried again after a storage or network error."""
-    retry_delay_s: float = 0.0
-    """Seconds before the first retry; each further one waits twice as long."""
-    force: tuple[str, ...] = ()
-    """Stages that are built again though their artifact is there."""
-    required: tuple[str, ...] = ()
-    """Stages that must be cached: this run was asked not to build them."""
-    flow_run_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,138 +74,3 @@ def perform_by(task: Task[..., Any]) -> Callable[[RunContext, Identity, S], Stat
         return cast("State[Reference]", state)  # not a coroutine: no task of ours is async
 
     return perform
-
-
-def retry_options(context: RunContext) -> dict[str, Any]:
-    """Return Prefect's options for the retries of this run."""
-    delay = exponential_backoff(context.retry_delay_s)
-    return {"retries": context.retries, "retry_delay_seconds": delay}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Built:
-    """What a build adds to its record, apart from the staged files."""
-
-    statistics: dict[str, Any]
-    volatile: tuple[str, ...] = ()
-    external_files: tuple[ExternalFile, ...] = ()
-    deterministic: bool = True
-    mlflow_run_id: str | None = None
-
-
-def store_of(context: RunContext) -> Store:
-    """Open the run's artifact store, with its read-through cache under the data root."""
-    return open_store(context.store_url, cache_dir=Path(context.root) / "cache")
-
-
-def find_artifact(context: RunContext, identity: Identity) -> Record | None:
-    """Return the record of a sound artifact; move a damaged or forced one out of the way.
-
-    Raises:
-        ValueError: There is none, and this run was asked not to build the stage.
-    """
-    store = store_of(context)
-    found = check(store, identity)
-    if found.status == "hit" and identity.stage not in context.force:
-        return found.record
-    if found.status in ("hit", "stale"):
-        reason = found.reason if found.status == "stale" else "forced"
-        get_run_logger().warning("%s is set aside and built again: %s", identity.place, reason)
-        quarantine(store, identity, reason, expected=found.record)
-    if identity.stage in context.required:
-        raise ValueError(
-            f"no artifact {identity.place} under {context.store_url}; "
-            f'run "owt run --only {identity.stage}" first'
-        )
-    return None
-
-
-def cached(context: RunContext, record: Record) -> State[Reference]:
-    """Return the state that shows as `Cached` in Prefect and hands the reference on."""
-    reference = reference_of(store_of(context), record)
-    message = f"artifact of {record.started_at} is sound"
-    get_run_logger().info("%s: cached, %s", record.stage, reference.uri)
-    return Completed(name="Cached", message=message, data=reference)
-
-
-def build_once(
-    context: RunContext,
-    identity: Identity,
-    build: Callable[[Staging], Built],
-    *,
-    mapped_since: datetime | None = None,
-) -> State[Reference]:
-    """Return the stage's artifact: the one that is there, or the one that `build` stages.
-
-    `mapped_since` is when the mapped part of the work began; its flow then holds the lease.
-    """
-    if (record := find_artifact(context, identity)) is not None:
-        return cached(context, record)
-    with nullcontext() if mapped_since else sole_builder(context, identity):
-        # Another run may have built it while this one waited for the lease.
-        found = check(store_of(context), identity)
-        if found.status == "hit" and found.record is not None:
-            return cached(context, found.record)
-        record = _build(context, identity, build, mapped_since or datetime.now(UTC))
-    reference = reference_of(store_of(context), record)
-    get_run_logger().info("%s: built in %.1f s, %s", identity.stage, record.seconds, reference.uri)
-    _show_in_prefect(record, reference)
-    return Completed(message=f"built in {record.seconds:.1f} s", data=reference)
-
-
-@contextmanager
-def sole_builder(context: RunContext, identity: Identity) -> Iterator[None]:
-    """Hold the lease of one artifact; waits while a living builder holds it."""
-    owner = f"{socket.gethostname()}:{getpid()}:{context.flow_run_id}"
-    with wait_for_lease(store_of(context), identity, owner=owner):
-        yield
-
-
-def _build(
-    context: RunContext,
-    identity: Identity,
-    build: Callable[[Staging], Built],
-    started_at: datetime,
-) -> Record:
-    reset_peak_memory()
-    staging = open_staging(store_of(context), identity)
-    built = build(staging)
-    run_ids = {"prefect": context.flow_run_id, "mlflow": built.mlflow_run_id}
-    facts = BuildFacts(
-        external_files=built.external_files,
-        volatile=built.volatile,
-        statistics=built.statistics,
-        labels=dict(context.labels),
-        code_version=context.code_version,
-        environment=describe_environment(),
-        started_at=started_at.isoformat(timespec="seconds"),
-        seconds=round((datetime.now(UTC) - started_at).total_seconds(), 3),
-        peak_rss_bytes=peak_memory(),
-        deterministic=built.deterministic,
-        run_ids={tracker: run_id for tracker, run_id in run_ids.items() if run_id},
-    )
-    return publish(staging, identity, facts)
-
-
-def describe_environment() -> dict[str, Any]:
-    """Return where the work was done: machine, Python, and the libraries that make numbers."""
-    from importlib.metadata import version
-
-    libraries = ("torch", "numpy", "numba", "regex", "pyarrow")
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        **{name: version(name) for name in libraries},
-    }
-
-
-def _show_in_prefect(record: Record, reference: Reference) -> None:
-    """Put what was built on the run's page: parameters, facts, place."""
-    rows = [*record.config.items(), *record.statistics.items()]
-    table = "\n".join(f"| {name} | `{str(value)[:200]}` |" for name, value in rows)
-    create_markdown_artifact(
-        key=record.stage.replace("_", "-"),
-        description=record.place,
-        markdown=f"`{reference.uri}`\n\n| | |\n|---|---|\n{table}\n",
-    )

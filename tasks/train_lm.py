@@ -23,10 +23,12 @@ from artifacts.record import Record, Reference
 from artifacts.staging import Staging, add_part
 from lm.accounting import num_parameters, training_flops_per_token, training_memory
 from lm.config import ModelConfig, TrainConfig
+from tasks.building import Built, build_once
+from tasks.context import RunContext, store_of
 from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.progress import progress
 from tasks.retry import is_transient
-from tasks.stage import STAGE_OPTIONS, Built, RunContext, Stage, build_once, perform_by, store_of
+from tasks.stage import STAGE_OPTIONS, Stage, perform_by
 from tasks.text_model import tokenizer_of
 from tasks.tracking import forward_metrics, stage_run
 from tasks.training_process import train_in_processes

@@ -14,10 +14,12 @@ from artifacts.reading import local_folder
 from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
 from artifacts.store import record_of
+from tasks.building import Built, build_once
+from tasks.context import RunContext, store_of
 from tasks.corpus.text import text_name
 from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.progress import progress
-from tasks.stage import STAGE_OPTIONS, Built, RunContext, Stage, build_once, perform_by, store_of
+from tasks.stage import STAGE_OPTIONS, Stage, perform_by
 from tokenizer.config import NUM_BYTES, TokenizerConfig
 
 if TYPE_CHECKING:

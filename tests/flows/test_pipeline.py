@@ -16,8 +16,8 @@ from artifacts.store import open_store, resolve
 from flows.config import resolve_config
 from flows.plan import plan_stages
 from flows.presets import find_preset
+from tasks.context import RunContext
 from tasks.count_pretokens import count_range, count_ranges
-from tasks.stage import RunContext
 from tasks.tracking import TrackingTarget
 from tests.tiny_pipeline import Run, built, shown
 
