@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from prefect import flow, runtime
 
-from artifacts.record import Reference
+from artifacts.identity import Reference
 from flows.config import resolve_config
 from flows.context import open_run
 from flows.presets import find_preset

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from artifacts.checking import check
-from artifacts.identity import Identity
-from artifacts.record import Record, Reference
+from artifacts.identity import Identity, Reference
+from artifacts.record import Record
 from artifacts.store import Store, list_records
 from flows.config import PipelineConfig
 from flows.stages import placeholder, walk_stages

@@ -5,7 +5,7 @@ A run, a plan and the choice of stages are visitors of the same walk.
 
 from typing import Protocol, TypeVar
 
-from artifacts.record import Reference
+from artifacts.identity import Reference
 from flows.config import PipelineConfig
 from tasks.corpus.source import Source, source_of
 from tasks.count_pretokens import COUNT_PRETOKENS

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from artifacts.record import Reference
+from artifacts.identity import Reference
+from artifacts.record import JsonObject
 from artifacts.store import record_of
 from tasks.context import RunContext, store_of
 from tasks.stage import Shown, Stage
@@ -24,7 +25,7 @@ class StageEnding:
 
 def summarize(
     endings: Sequence[StageEnding], context: RunContext, tracked: TrackedRun
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return how the run ended, from the records of its artifacts; MLflow gets the same facts."""
     store = store_of(context)
     stages = []

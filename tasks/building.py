@@ -11,7 +11,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import getpid
-from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
@@ -19,10 +18,10 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from artifacts.checking import check, quarantine
-from artifacts.identity import Identity
+from artifacts.identity import Identity, Reference
 from artifacts.lease import wait_for_lease
 from artifacts.publishing import publish
-from artifacts.record import BuildFacts, ExternalFile, Record, Reference
+from artifacts.record import BuildFacts, ExternalFile, JsonObject, Record
 from artifacts.staging import Staging, open_staging
 from artifacts.store import reference_of
 from tasks.context import RunContext, store_of
@@ -33,7 +32,7 @@ from tasks.memory import peak_memory, reset_peak_memory
 class Built:
     """What a build adds to its record, apart from the staged files."""
 
-    statistics: dict[str, Any]
+    statistics: JsonObject
     volatile: tuple[str, ...] = ()
     external_files: tuple[ExternalFile, ...] = ()
     deterministic: bool = True
@@ -129,7 +128,7 @@ def _build(
     return publish(staging, identity, facts)
 
 
-def describe_environment() -> dict[str, Any]:
+def describe_environment() -> JsonObject:
     """Return where the work was done: machine, Python, and the libraries that make numbers."""
     from importlib.metadata import version
 

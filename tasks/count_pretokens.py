@@ -12,8 +12,7 @@ from tempfile import TemporaryDirectory
 from prefect import task
 from prefect.client.schemas.objects import State
 
-from artifacts.identity import Identity
-from artifacts.record import Reference
+from artifacts.identity import Identity, Reference
 from artifacts.staging import Staging, add_part, open_staging, staged_parts
 from artifacts.store import Store
 from tasks.building import Built, build_once, find_artifact, sole_builder

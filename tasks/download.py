@@ -4,7 +4,6 @@ Fetches, checks and unpacks what is elsewhere; a plain local file is referenced,
 """
 
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 from prefect.client.schemas.objects import State
@@ -12,9 +11,9 @@ from prefect.logging import get_run_logger
 
 from artifacts.content_hash import content_hash
 from artifacts.fetching.unpacking import unpack
-from artifacts.identity import Identity
+from artifacts.identity import Identity, Reference
 from artifacts.reading import local_file
-from artifacts.record import ExternalFile, Record, Reference
+from artifacts.record import ExternalFile, JsonObject, Record
 from artifacts.staging import Staging, add_part
 from artifacts.store import Store
 from tasks.building import Built, build_once
@@ -152,7 +151,7 @@ def _referenced(source: Source, path: Path, root: Path) -> tuple[Path, ExternalF
 
 def _statistics(
     context: RunContext, identity: Identity, source: Source, text: Path, staging: Staging
-) -> dict[str, Any]:
+) -> JsonObject:
     """Measure the text, stage its document hashes, and warn of what a person should know."""
     import numpy as np
 
@@ -165,7 +164,7 @@ def _statistics(
     hashes = staging.workdir / DOCUMENT_HASHES
     np.save(hashes, found.document_hashes)
     add_part(staging, hashes, DOCUMENT_HASHES, move=True)
-    statistics: dict[str, Any] = {
+    statistics: JsonObject = {
         "size_bytes": found.size_bytes,
         "num_documents": found.num_documents,
         "num_invalid_utf8_spans": found.num_invalid_utf8_spans,
@@ -180,7 +179,7 @@ def _statistics(
     return statistics
 
 
-def _warn(split: str, statistics: dict[str, Any], separator: str) -> None:
+def _warn(split: str, statistics: JsonObject, separator: str) -> None:
     logger = get_run_logger()
     if statistics["num_documents"] == 1:
         logger.warning("%s holds one document: %r does not occur in it", split, separator)

@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from prefect import task
 from prefect.client.schemas.objects import State
 
-from artifacts.identity import Identity
+from artifacts.identity import Identity, Reference
 from artifacts.reading import local_folder
-from artifacts.record import Reference
+from artifacts.record import JsonObject
 from artifacts.staging import Staging, add_part, open_part, open_staging, staged_parts
 from artifacts.store import Store
 from tasks.building import Built, build_once, find_artifact, sole_builder
@@ -150,8 +149,8 @@ def predict(settings: ShardSettings, outlook: Outlook) -> Prediction:
 ENCODE_SHARDS = Stage(name=STAGE, identify=shards_identity, perform=encode_shards, predict=predict)
 
 
-def _index(ranges: Sequence[ByteRange], split: str, staging: Staging) -> dict[str, Any]:
-    shards: list[dict[str, Any]] = []
+def _index(ranges: Sequence[ByteRange], split: str, staging: Staging) -> JsonObject:
+    shards: list[JsonObject] = []
     dtype = ""
     for number, (start, stop) in enumerate(ranges):
         num_tokens, dtype = _npy_header(staging, _shard(number))

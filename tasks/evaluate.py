@@ -1,15 +1,13 @@
 """Stage `evaluate`: loss of the model on the whole validation set, and what to hold it against."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 from prefect import task
 from prefect.client.schemas.objects import State
 
-from artifacts.identity import Identity
-from artifacts.record import Record, Reference
+from artifacts.identity import Identity, Reference
+from artifacts.record import JsonObject, Record
 from artifacts.staging import Staging, add_part
 from artifacts.store import Store
 from lm.accounting import forward_flops
@@ -95,7 +93,7 @@ EVALUATE = Stage(
 )
 
 
-def headline(facts: Mapping[str, Any]) -> dict[str, float]:
+def headline(facts: JsonObject) -> dict[str, float]:
     """Return the numbers of an evaluation under the names of their curves."""
     names = {
         "loss": "valid/loss",
@@ -107,7 +105,7 @@ def headline(facts: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(facts[key]) for key, name in names.items() if facts.get(key) is not None}
 
 
-def _evaluate(context: RunContext, identity: Identity, config: EvaluateConfig) -> dict[str, Any]:
+def _evaluate(context: RunContext, identity: Identity, config: EvaluateConfig) -> JsonObject:
     from lm.data.entropy import bigram_entropy, unigram_entropy
 
     text_model = open_text_model(store_of(context), identity.inputs["model"], context.options)

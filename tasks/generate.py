@@ -1,16 +1,14 @@
 """Stage `generate`: what the model writes after fixed prompts, and how much of it is its own."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 from prefect import task
 from prefect.client.schemas.objects import State
 
-from artifacts.identity import Identity
+from artifacts.identity import Identity, Reference
 from artifacts.reading import local_folder
-from artifacts.record import Record, Reference
+from artifacts.record import JsonObject, Record
 from artifacts.staging import Staging, add_part
 from artifacts.store import Store, reference_of
 from lm.config import GenerateConfig
@@ -88,7 +86,7 @@ GENERATE = Stage(
 )
 
 
-def describe_novelty(statistics: Mapping[str, Any]) -> str:
+def describe_novelty(statistics: JsonObject) -> str:
     """Return a line on how varied the samples are, and how much of them is in the training text."""
     shares = ", ".join(f"{statistics[f'distinct_{n}']:.0%}" for n in (1, 2, 3))
     line = f"different among the 1-, 2- and 3-grams of tokens: {shares}"
@@ -97,9 +95,7 @@ def describe_novelty(statistics: Mapping[str, Any]) -> str:
     return line
 
 
-def _generate(
-    context: RunContext, identity: Identity, config: GenerateConfig
-) -> list[dict[str, Any]]:
+def _generate(context: RunContext, identity: Identity, config: GenerateConfig) -> list[JsonObject]:
     text_model = open_text_model(store_of(context), identity.inputs["model"], context.options)
     samples = []
     for prompt in config.prompts:
@@ -118,7 +114,7 @@ def _generate(
 
 
 def _describe(
-    context: RunContext, identity: Identity, samples: list[dict[str, Any]]
+    context: RunContext, identity: Identity, samples: list[JsonObject]
 ) -> dict[str, float | None]:
     """Count what repeats in the samples, and what occurs in the training text.
 

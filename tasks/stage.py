@@ -8,8 +8,8 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
-from artifacts.identity import Identity
-from artifacts.record import Record, Reference
+from artifacts.identity import Identity, Reference
+from artifacts.record import Record
 from artifacts.store import Store
 from tasks.context import RunContext, retry_options
 from tasks.prediction import Outlook, Prediction

@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artifacts.identity import Reference
 from artifacts.reading import local_folder
-from artifacts.record import Record, Reference
+from artifacts.record import Record
 from artifacts.store import Store, record_of, resolve
 from lm.config import EvaluateConfig, GenerateConfig, RunOptions
 from tasks.progress import OnProgress

@@ -10,16 +10,16 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
-from artifacts.identity import Identity
+from artifacts.identity import Identity, Reference
 from artifacts.mirror import drop_mirrors, mirror_files, restore_newest
 from artifacts.reading import local_folder
-from artifacts.record import Record, Reference
+from artifacts.record import JsonObject, Record
 from artifacts.staging import Staging, add_part
 from lm.accounting import num_parameters, training_flops_per_token, training_memory
 from lm.config import ModelConfig, TrainConfig
@@ -193,7 +193,7 @@ def _mirror(staging: Staging, step: int, checkpoint: Path) -> None:
         logger.warning("checkpoint %d is not mirrored to the store: %s", step, error)
 
 
-def _statistics(result: TrainResult) -> dict[str, Any]:
+def _statistics(result: TrainResult) -> JsonObject:
     return {
         "step": result.step,
         "tokens_seen": result.tokens_seen,

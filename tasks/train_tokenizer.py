@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
-from artifacts.identity import Identity
+from artifacts.identity import Identity, Reference
 from artifacts.reading import local_folder
-from artifacts.record import Reference
+from artifacts.record import JsonObject
 from artifacts.staging import Staging, add_part
 from artifacts.store import record_of
 from tasks.building import Built, build_once
@@ -74,7 +74,7 @@ def known_bytes_per_token(outlook: Outlook) -> float:
 
 def _train(
     context: RunContext, config: TokenizerConfig, counts: Reference, staging: Staging
-) -> dict[str, Any]:
+) -> JsonObject:
     from tokenizer.formats.vocabulary import save_vocabulary
     from tokenizer.training.count_tables import read_counts
     from tokenizer.training.train import build_vocab, train_merges
@@ -122,7 +122,7 @@ def _verdict(
     return found.message
 
 
-def _statistics(result: MergeResult) -> dict[str, Any]:
+def _statistics(result: MergeResult) -> JsonObject:
     return {
         "num_merges": len(result.merges),
         "num_distinct_pretokens": result.num_distinct_pretokens,

@@ -1,11 +1,10 @@
 """`owt run`: the whole pipeline, or one stage of it, in this process."""
 
-from typing import Any
-
 import rich
 from rich.markup import escape
 
 from artifacts.identity import Reference
+from artifacts.record import JsonObject
 from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of
 from flows.cli.servers import own_prefect_server
 from flows.cli.tables import plain_table, print_table
@@ -47,7 +46,7 @@ def run(
     show_summary(summary)
 
 
-def show_summary(summary: dict[str, Any]) -> None:
+def show_summary(summary: JsonObject) -> None:
     """Print what the run gave: what is worth reading, the stages, and where to look next."""
     stages = summary["stages"]
     for shown in (stage["shown"] for stage in stages):

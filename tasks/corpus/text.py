@@ -1,6 +1,7 @@
 """The text of a corpus artifact: its name, where any stage reads it in place, its size."""
 
-from artifacts.record import Record, Reference
+from artifacts.identity import Reference
+from artifacts.record import Record
 from artifacts.store import Store, file_uri
 from tasks.prediction import Outlook
 

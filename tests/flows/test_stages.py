@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from artifacts.record import Reference
+from artifacts.identity import Reference
 from flows.config import PipelineConfig
 from flows.stages import placeholder, stage_ancestors, walk_stages
 from tasks.corpus.source import Source
