@@ -11,8 +11,8 @@ from prefect import runtime
 from prefect.artifacts import create_link_artifact
 from prefect.client.schemas.objects import State
 
+from artifacts.identity import Reference
 from artifacts.reading import local_folder
-from artifacts.record import Reference
 from artifacts.store import record_of
 from flows.config import PipelineConfig
 from flows.selection import Selection

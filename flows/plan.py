@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artifacts.checking import check
-from artifacts.identity import PLACE_DIGITS, Identity
-from artifacts.record import Record, Reference
+from artifacts.identity import PLACE_DIGITS, Identity, Reference
+from artifacts.record import Record
 from artifacts.store import Store, list_records
 from flows.config import PipelineConfig
 from flows.predict import Prediction, predict

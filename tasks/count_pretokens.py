@@ -12,8 +12,7 @@ from typing import Any
 from prefect import task
 from prefect.client.schemas.objects import State
 
-from artifacts.identity import Identity
-from artifacts.record import Reference
+from artifacts.identity import Identity, Reference
 from artifacts.staging import Staging, add_part, open_staging, staged_parts
 from artifacts.store import Store
 from tasks.map_ranges import ByteRange, map_ranges, part_name

@@ -12,9 +12,9 @@ from prefect.logging import get_run_logger
 
 from artifacts.content_hash import content_hash
 from artifacts.fetching.unpacking import unpack
-from artifacts.identity import Identity
+from artifacts.identity import Identity, Reference
 from artifacts.reading import local_file
-from artifacts.record import ExternalFile, Reference
+from artifacts.record import ExternalFile
 from artifacts.staging import Staging, add_part
 from tasks.corpora import STDLIB_SCHEME, CorpusConfig
 from tasks.progress import progress

@@ -7,9 +7,8 @@ from typing import Any
 from prefect import task
 from prefect.client.schemas.objects import State
 
-from artifacts.identity import Identity
+from artifacts.identity import Identity, Reference
 from artifacts.reading import local_folder
-from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
 from lm.config import GenerateConfig, RunOptions
 from tasks.stage import STAGE_OPTIONS, Built, RunContext, build_once, store_of

@@ -21,10 +21,10 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from artifacts.checking import check, quarantine
-from artifacts.identity import Identity
+from artifacts.identity import Identity, Reference
 from artifacts.lease import wait_for_lease
 from artifacts.publishing import publish
-from artifacts.record import BuildFacts, ExternalFile, Record, Reference
+from artifacts.record import BuildFacts, ExternalFile, Record
 from artifacts.staging import Staging, open_staging
 from artifacts.store import Store, open_store, reference_of
 from tasks.memory import peak_memory, reset_peak_memory

@@ -1,6 +1,6 @@
 """Where the text of a corpus artifact can be read, in place, by any stage."""
 
-from artifacts.record import Reference
+from artifacts.identity import Reference
 from artifacts.store import Store, file_uri
 
 

@@ -16,10 +16,9 @@ from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
-from artifacts.identity import Identity
+from artifacts.identity import Identity, Reference
 from artifacts.mirror import drop_mirrors, mirror_files, restore_newest
 from artifacts.reading import local_folder
-from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
 from artifacts.store import record_of
 from lm.config import ModelConfig, RunOptions, TrainConfig

@@ -9,9 +9,8 @@ from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
-from artifacts.identity import Identity
+from artifacts.identity import Identity, Reference
 from artifacts.reading import local_folder
-from artifacts.record import Reference
 from artifacts.staging import Staging, add_part
 from artifacts.store import record_of
 from tasks.progress import progress
