@@ -28,8 +28,8 @@ OnProgress = Callable[[int, int], None]
 """Called with what is done and what is to be done in all, in bytes."""
 
 BLOCK_BYTES = 16 * 2**20
-"""One request for a part of a file: it takes long beside the latency of an object store, and is
-small in memory."""
+"""Bytes of one request: many, so that the latency of an object store does not count, and few in
+memory."""
 
 _NUM_REQUESTS = 16
 """Requests at a time to an object store, whose answers take longer than the work."""
@@ -109,7 +109,7 @@ def read_blocks(fs: Filesystem, path: str) -> Iterator[bytes]:
         return
     size_bytes = int(fs.info(path)["size"])
     for start in range(0, size_bytes, BLOCK_BYTES):
-        # Stateless ranges, as all readers of a file on memory:// share one position.
+        # By ranges, because all readers of a file on memory:// share one position.
         yield bytes(fs.cat_file(path, start=start, end=min(start + BLOCK_BYTES, size_bytes)))
 
 
@@ -150,7 +150,7 @@ def _create_remote(fs: Filesystem, path: str, data: bytes) -> None:
     try:
         fs.pipe_file(path, data, mode="create")  # a conditional PUT
     except OSError as error:
-        # s3fs knows "it exists" in Amazon's words only; other servers' 412 comes as EINVAL.
+        # s3fs understands only Amazon's error names; the 412 of other servers comes as EINVAL.
         answer = getattr(error.__cause__, "response", None) or {}
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status in _TAKEN:

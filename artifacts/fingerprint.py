@@ -1,8 +1,8 @@
 """Fingerprints: the identity of an artifact, from what determines its bytes and nothing else.
 
-A fingerprint is the sha256 of canonical JSON of the stage, its version, the output-relevant config
-and the inputs' fingerprints. No path, host, time or worker count goes into it, so two machines that
-would produce the same bytes look for them under the same name.
+A fingerprint is the sha256 of canonical JSON of the stage, its version, the config that changes the
+output, and the inputs' fingerprints. No path, host, time or worker count is in it, so two machines
+that would produce the same bytes look for them under the same name.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ def fingerprint(
         inputs: Fingerprint (or content hash) of each input by its name, 64 hex digits.
 
     Raises:
-        TypeError: A config value has no stable bytes; the message names where it is.
+        TypeError: A config value has no stable bytes; the message names its place.
         ValueError: The stage name or an input's fingerprint is malformed.
     """
     check_stage(stage)
@@ -62,20 +62,20 @@ def check_stage(stage: str) -> None:
 def canonical_json(value: object) -> bytes:
     """Return the one JSON text of a value: sorted keys, no blanks, ASCII only, no NaN.
 
-    Tuples equal lists, dataclasses equal dicts of their fields, an Enum equals its value. An int
+    Tuples become lists, dataclasses become dicts of their fields, an Enum becomes its value. An int
     and the float of the same value differ.
 
     Raises:
-        TypeError: A value of any other type, or a dict key that is no str: `str(x)` of an arbitrary
-            object can hold addresses or change with the hash seed.
-        ValueError: NaN or an infinity, which JSON cannot say.
+        TypeError: A value of any other type, or a dict key that is no str. The `str(x)` of such an
+            object can contain addresses or change with the hash seed.
+        ValueError: NaN or an infinity, which JSON does not have.
     """
     plain = _plain(value, "value")
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _plain(value: object, path: str) -> object:
-    """Return the value in JSON's own types; `path` says where it is for the error message."""
+    """Return the value in JSON's own types; `path` is the value's place for the error message."""
     if isinstance(value, Enum):
         return _plain(value.value, path)
     if value is None or isinstance(value, bool | int | str):

@@ -115,14 +115,15 @@ def _numbers(store: Store, folder: str) -> list[int]:
 
 def _newest(store: Store, folder: str) -> tuple[int, _Note | None]:
     """Return the highest number and its note; 0 and None if there is none."""
-    numbers = _numbers(store, folder)
-    if not numbers:
-        return 0, None
-    try:
-        data = filesystem.read_bytes(store.fs, _numbered(folder, numbers[-1]))
-        return numbers[-1], _Note(**json.loads(data))
-    except (FileNotFoundError, ValueError, TypeError):
-        return numbers[-1], None  # released this moment, or damaged: free either way
+    while numbers := _numbers(store, folder):
+        try:
+            data = filesystem.read_bytes(store.fs, _numbered(folder, numbers[-1]))
+            return numbers[-1], _Note(**json.loads(data))
+        except FileNotFoundError:
+            continue  # released at this moment: the next holder begins with 1 again
+        except (ValueError, TypeError):
+            return numbers[-1], None  # damaged, so it is free
+    return 0, None
 
 
 def _remove_older(store: Store, folder: str, number: int) -> None:

@@ -10,7 +10,7 @@ from artifacts.store import DamagedRecordError, Store, find_record, reference_of
 
 @dataclass(frozen=True, slots=True)
 class LineageNode:
-    """An artifact and, by the names its stage gives them, those it was made from."""
+    """An artifact and what it was made from."""
 
     reference: Reference
     record: Record | None
@@ -18,16 +18,17 @@ class LineageNode:
     problem: str
     """Why there is no record; empty if there is one."""
     inputs: dict[str, "LineageNode"]
+    """By the names that the stage gives them."""
 
 
 def lineage(store: Store, record: Record) -> LineageNode:
-    """Return the tree of everything an artifact was made from; what is missing is marked so."""
+    """Return the tree of everything an artifact was made from; missing ones are marked."""
     return _node(store, reference_of(store, record), {})
 
 
 def _node(store: Store, reference: Reference, seen: dict[str, LineageNode]) -> LineageNode:
-    # An ancestor of several stages is read once. Records form no cycle: a fingerprint contains
-    # those of its inputs.
+    # An ancestor of several stages is read once. There are no cycles, because a fingerprint is made
+    # from those of its inputs.
     if reference.fingerprint in seen:
         return seen[reference.fingerprint]
     record, problem = _look_up(store, reference)

@@ -6,8 +6,8 @@ import shutil
 import uuid
 from pathlib import Path
 
-# What link() answers where it cannot: another device, or a filesystem without hard links.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""Errors of link() on another device, or on a filesystem without hard links."""
 
 
 def create(path: Path, data: bytes) -> None:
@@ -19,8 +19,8 @@ def create(path: Path, data: bytes) -> None:
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
-        # No hard links here: exclusive still, but a crash within these two lines leaves a file
-        # that does not parse, which is reported as damaged.
+        # Without hard links this is exclusive too, but a crash within these two lines leaves half
+        # a file, which is reported as damaged.
         with path.open("xb") as file:
             file.write(data)
     finally:

@@ -23,7 +23,7 @@ KEEP = 2
 
 
 def mirror_files(staging: Staging, name: str, files: Mapping[str, Path]) -> None:
-    """Copy files to the store as one mirror; older mirrors than the newest two are dropped.
+    """Copy files to the store as one mirror; of all mirrors, only the newest two are kept.
 
     Args:
         staging: The work they belong to.
@@ -64,7 +64,7 @@ def drop_mirrors(staging: Staging) -> None:
 
 
 def _restore(staging: Staging, name: str) -> bool:
-    """Bring one mirror, whole, or nothing of it."""
+    """Bring one mirror into the working folder, whole or not at all."""
     fs = staging.store.fs
     entries = [
         FileEntry.from_json(item)

@@ -31,7 +31,7 @@ def publish(staging: Staging, identity: Identity, facts: BuildFacts) -> Record:
         FileNotFoundError: A part that was added is gone; build again.
         OSError: No space is left; no record was made.
     """
-    # In this order: whoever clears the staging place has made its record before.
+    # Parts first, then the record: who clears the staging place has created the record before.
     parts = sorted(intact_parts(staging), key=lambda part: part.entry.name)
     earlier = find_record(staging.store, staging.key)
     if earlier is not None:
@@ -111,12 +111,12 @@ def _publish_first(store: Store, parts: Sequence[StagedPart], record: Record) ->
         names = {part.path: f"{folder}/{part.entry.name}" for part in parts}
         filesystem.copy_within(store.fs, names)
     except FileNotFoundError:
-        # Somebody else may have published, and has cleared the staging place then.
+        # Another publisher may have won, and then cleared the staging place.
         return _give_way(store, record)
     except BaseException:
         filesystem.remove_below(store.fs, folder)
         raise
-    # If this raises, the server may still have done it: so the attempt's files stay.
+    # If this raises, the server may have created the record all the same: so the files stay.
     path = record_path(store, record)
     data = json.dumps(record.to_json(), indent=2, allow_nan=False).encode()
     if not filesystem.create_exclusive(store.fs, path, data):

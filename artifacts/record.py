@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from artifacts.identity import Identity, place_of
-from artifacts.identity import Reference as Reference
+from artifacts.identity import Identity, Reference, place_of
 
 FORMAT = 2
 """The record's format. It becomes a new one when a field changes its meaning or goes. A new field

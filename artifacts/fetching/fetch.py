@@ -1,8 +1,8 @@
 """Fetch: a file from the network to the local disk, whole and checked or not at all.
 
-What arrives is appended to `<name>.part`, so that a cut connection, or a later run, goes on where
-it stopped. Only a file of the right size and hash gets the destination's name. Nothing is deleted
-that was good: what turns out wrong is moved aside.
+What arrives is appended to `<name>.part`, so that the next connection, or a later run, resumes
+where the last one ended. Only a file of the right size and hash gets the destination's name. No
+good file is deleted, and a wrong one is moved aside.
 """
 
 import errno
@@ -10,7 +10,7 @@ import logging
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,27 +28,28 @@ from artifacts.fetching.http_range import (
 from artifacts.fetching.part_file import Part, Pin, locked_part, move_aside, put_in_place
 from artifacts.filesystem import OnProgress
 
-__all__ = ["FetchError", "FetchResult", "fetch", "wait_before_retry_s"]
+__all__ = ["FetchError", "FetchResult", "fetch"]
 
 logger = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+"""Failures in a row, without a byte of progress, after which a fetch gives up."""
+
+TIMEOUT_S = 60.0
+"""Silence of a server that counts as a failure."""
+
+_LONGEST_WAIT_S = 60
+"""The longest time between two attempts."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """The fetched file, in brief."""
+    """Hash and size of the fetched file."""
 
     sha256: str
     size_bytes: int
     was_there: bool
-    """Nothing was transferred: the destination held the right file already."""
-
-
-def wait_before_retry_s(failures: int) -> float:
-    """Return seconds to wait after so many failures in a row: 1, 2, 4 ... 60, less up to half.
-
-    The random half keeps many clients from coming back at the same moment.
-    """
-    return float(min(60, 2 ** (failures - 1)) * random.uniform(0.5, 1.0))
+    """The destination was the right file already, and nothing was transferred."""
 
 
 def fetch(
@@ -58,9 +59,6 @@ def fetch(
     sha256: str | None = None,
     size_bytes: int | None = None,
     on_progress: OnProgress | None = None,
-    attempts: int = 5,
-    timeout_s: float = 60.0,
-    retry_wait_s: Callable[[int], float] = wait_before_retry_s,
 ) -> FetchResult:
     """Bring a file from http(s) or any fsspec URL to a local path.
 
@@ -72,19 +70,14 @@ def fetch(
         sha256: Expected hash, 64 hex digits.
         size_bytes: Expected size; a server that announces another one is refused at once.
         on_progress: Called with bytes done and in all (0 if unknown).
-        attempts: Failures in a row, without a byte of progress, after which it gives up.
-        timeout_s: Silence of the server that counts as a failure.
-        retry_wait_s: Seconds to wait after the n-th failure in a row.
 
     Raises:
         FetchError: The network kept failing; what arrived is kept for the next call.
         FileNotFoundError: The server has no such file.
         PermissionError: The server refuses.
-        ValueError: What arrived has another size or hash; it lies beside the destination.
+        ValueError: What arrived has another size or hash; it is kept beside the destination.
         OSError: No space is left.
     """
-    if attempts < 1:
-        raise ValueError(f"attempts ({attempts}) must be 1 or more")
     pin = Pin(sha256, size_bytes)
     present = pin.content_of(destination)
     if present is not None:
@@ -95,8 +88,7 @@ def fetch(
         if present is not None:
             part.path.unlink()
             return FetchResult(present.sha256, present.size_bytes, was_there=True)
-        source = _Source(url, pin, timeout_s, on_progress)
-        content = _fetch_checked(source, part, attempts, retry_wait_s)
+        content = _fetch_checked(_Source(url, pin, on_progress), part)
         put_in_place(part, destination)
     return FetchResult(content.sha256, content.size_bytes, was_there=False)
 
@@ -105,35 +97,30 @@ def fetch(
 class _Source:
     url: str
     pin: Pin
-    timeout_s: float
     on_progress: OnProgress | None
 
 
-def _fetch_checked(
-    source: _Source, part: Part, attempts: int, retry_wait_s: Callable[[int], float]
-) -> ContentHash:
-    """Transfer until the content is right; a part of an earlier run gets a second chance."""
+def _fetch_checked(source: _Source, part: Part) -> ContentHash:
+    """Transfer the file and check it. If its pieces do not fit together, transfer it once more."""
     resumed = part.size_bytes > 0
-    _transfer(source, part, attempts, retry_wait_s)
+    _transfer(source, part)
     problem = source.pin.problem(part.content())
     if problem and (resumed or part.joined):
         logger.info("%s was joined from pieces that do not fit, starting again", part.path)
         part.restart()
-        _transfer(source, part, attempts, retry_wait_s)
+        _transfer(source, part)
         problem = source.pin.problem(part.content())
     if problem:
         aside = move_aside(part.path, part.content())
         part.note_path.unlink(missing_ok=True)
         raise ValueError(
-            f"{redacted(source.url)} is not the expected file, {problem}. It lies at {aside}; "
+            f"{redacted(source.url)} is not the expected file, {problem}. It is kept at {aside}; "
             "correct the address or the expected values"
         )
     return part.content()
 
 
-def _transfer(
-    source: _Source, part: Part, attempts: int, retry_wait_s: Callable[[int], float]
-) -> None:
+def _transfer(source: _Source, part: Part) -> None:
     """Receive until the end, in as many connections as it takes."""
     failures = 0
     while True:
@@ -144,21 +131,29 @@ def _transfer(
             failures = 1 if part.farthest > before else failures + 1
             if isinstance(error, RangeRefusedError):
                 part.restart()
-            if failures >= attempts:
+            if failures >= ATTEMPTS:
                 raise FetchError(
                     f"{error} (gave up after {failures} failures in a row); what arrived is kept "
-                    f"in {part.path}, run again to go on from there"
+                    f"in {part.path}, run again to resume from there"
                 ) from error
-            wait_s = max(retry_wait_s(failures), error.retry_after_s)
+            wait_s = max(_wait_s(failures), error.retry_after_s)
             logger.info("%s; attempt %d follows in %.1f s", error, failures + 1, wait_s)
             time.sleep(wait_s)
+
+
+def _wait_s(failures: int) -> float:
+    """Return seconds to wait after so many failures in a row: 1, 2, 4 ... 60, less up to half.
+
+    The random half keeps many clients from coming back at the same moment.
+    """
+    return float(min(_LONGEST_WAIT_S, 2 ** (failures - 1)) * random.uniform(0.5, 1.0))
 
 
 def _receive(source: _Source, part: Part) -> None:
     """Receive what is missing over one connection.
 
-    A known hash tells in the end whether the pieces fit. Without it every piece must come from the
-    version that the first one came from, and where the server names no version, all from one.
+    A known hash shows in the end whether the pieces fit. Without it, all pieces must come from the
+    same version of the file. If the server names no version, they must come over one connection.
     """
     version = "" if source.pin.sha256 else part.validator
     if part.size_bytes and not (version or source.pin.sha256):
@@ -201,14 +196,14 @@ def _check_total(source: _Source, total_bytes: int | None, part: Part) -> None:
 
 @contextmanager
 def _open_source(source: _Source, start: int, version: str) -> Iterator[Answer]:
-    url, timeout_s = source.url, source.timeout_s
+    url = source.url
     if urlsplit(url).scheme in ("http", "https"):
-        with open_range(url, start=start, validator=version, timeout_s=timeout_s) as answer:
+        with open_range(url, start=start, validator=version, timeout_s=TIMEOUT_S) as answer:
             yield answer
         return
-    fs, path = filesystem.open_filesystem(source.url)
+    fs, path = filesystem.open_filesystem(url)
     try:
         total_bytes = stamp_of(fs, path).size_bytes
         yield Answer(0, total_bytes, "", filesystem.read_blocks(fs, path))
     except (ConnectionError, TimeoutError) as error:
-        raise FetchError(f"{redacted(source.url)} cannot be read: {error}") from error
+        raise FetchError(f"{redacted(url)} cannot be read: {error}") from error

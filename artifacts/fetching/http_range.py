@@ -1,4 +1,4 @@
-"""One HTTP request for the rest of a file, with errors sorted into "try again" and "do not"."""
+"""One HTTP request for the rest of a file. Its errors show whether another attempt may help."""
 
 import base64
 import http.client
@@ -13,24 +13,25 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 _BLOCK_BYTES = 2**20
 
-# RFC 9110 sections 15.5 and 15.6, RFC 6585 section 4: answers that another moment may change.
 _RETRIABLE = {408, 425, 429, 500, 502, 503, 504}
+"""Status codes after which another attempt may succeed (RFC 9110 sections 15.5 and 15.6, RFC 6585
+section 4)."""
 
 _NETWORK_ERRORS = (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 
 
 class FetchError(OSError):
-    """The network or the server failed in a way that another attempt may mend."""
+    """The network or the server failed, and another attempt may succeed."""
 
     def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
-        """Say what failed, and how long the server asks to be left alone."""
+        """Keep the message, and how many seconds the server asks to wait."""
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server sends."""
+    """A server's answer."""
 
     start: int
     """Offset of the first byte sent: what was asked for, or 0 if the server starts again."""
@@ -54,7 +55,7 @@ def open_range(url: str, *, start: int, validator: str, timeout_s: float) -> Ite
     """Ask for a file from an offset on, if it is still the version that the validator names.
 
     Raises:
-        FetchError: Worth another attempt.
+        FetchError: The network or the server failed; another attempt may succeed.
         FileNotFoundError: The server has no such file (404, 410).
         PermissionError: The server refuses (401, 403).
         ValueError: Any other refusal, or a bad URL.
@@ -74,7 +75,7 @@ def _request(url: str, start: int, validator: str) -> urllib.request.Request:
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         token = base64.b64encode(login.encode()).decode()
-        # Unredirected: where the server sends us on to does not get to see it.
+        # Unredirected: if the server redirects us to another one, that one does not get it.
         request.add_unredirected_header("Authorization", f"Basic {token}")
     if start:
         request.add_header("Range", f"bytes={start}-")

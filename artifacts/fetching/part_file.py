@@ -1,4 +1,4 @@
-"""The unfinished file of a download: what it has to become, what it holds, and how it ends."""
+"""The unfinished file of a download, what it must become, and where it goes in the end."""
 
 import fcntl
 import hashlib
@@ -16,13 +16,13 @@ from artifacts.content_hash import ContentHash, content_hash
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """What the file has to be."""
+    """Expected hash and size of a file; None where unknown."""
 
     sha256: str | None
     size_bytes: int | None
 
     def content_of(self, path: Path) -> ContentHash | None:
-        """Return the content of a file that is what it has to be; None if not, or if unknown."""
+        """Return the content of a file if it is the expected one; None if not, or if unknown."""
         if (self.sha256 is None and self.size_bytes is None) or not path.is_file():
             return None
         if self.size_bytes not in (None, path.stat().st_size):
@@ -31,7 +31,7 @@ class Pin:
         return content if self.sha256 in (None, content.sha256) else None
 
     def problem(self, content: ContentHash) -> str:
-        """Return what is wrong with a content, or nothing."""
+        """Return what is wrong with a file's content, or nothing."""
         if self.size_bytes not in (None, content.size_bytes):
             return f"size: expected {self.size_bytes:,} bytes, found {content.size_bytes:,} bytes"
         if self.sha256 not in (None, content.sha256):
@@ -49,7 +49,7 @@ class Part:
         self.digest = hashlib.sha256()
         self.size_bytes = 0
         self.farthest = 0
-        """The most bytes that were ever here: more than that is progress."""
+        """The most bytes that were ever here. Only more than that is progress."""
         self.joined = False
         """Whether it holds pieces of several connections."""
         self.validator, self.total_bytes = self._read_note()
@@ -102,14 +102,14 @@ def locked_part(destination: Path) -> Iterator[Part]:
     while True:
         with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            # The one who had it may have renamed it: then this is no longer the part file.
+            # The process that had the lock may have renamed the file: then it is no part any more.
             if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 yield Part(path, file)
                 return
 
 
 def move_aside(path: Path, content: ContentHash) -> Path:
-    """Keep a file that is not the right one under a name that says so."""
+    """Rename a file that is not the expected one, and return its new path."""
     name = path.name.removesuffix(".part")
     aside = path.with_name(f"{name}.bad-{content.sha256[:8]}")
     path.replace(aside)

@@ -1,4 +1,4 @@
-"""Unpacking: a compressed file to a plain one, streaming, whole or not at all."""
+"""Unpacking: from a compressed file to a plain one, in small blocks, whole or not at all."""
 
 import hashlib
 import os
@@ -17,15 +17,20 @@ from artifacts.filesystem import OnProgress
 
 Compression = Literal["infer", "none", "gzip", "zstd"]
 
-# Small, because a decoder answers a block with all that it unpacks to, a thousand times its size.
 _BLOCK_BYTES = 64 * 2**10
+"""Small, because a decoder returns all that a block unpacks to, up to a thousand times its size."""
 
-# RFC 1952 section 2.3.1; RFC 8878 sections 3.1.1 and 3.1.2 (skippable: pzstd writes one first).
 _MAGIC = {"gzip": rb"\x1f\x8b", "zstd": rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"}
+"""First bytes of a file: RFC 1952 section 2.3.1, RFC 8878 sections 3.1.1 and 3.1.2 (the latter for
+skippable frames: pzstd writes one first)."""
+
 _SUFFIXES = {".gz": "gzip", ".zst": "zstd"}
 
-_ZLIB_GZIP_BITS = 31  # zlib's manual, inflateInit2: 16 + 15 reads one gzip member and its checksum
-_ZSTD_WINDOW_BYTES = 2**31  # the largest that `zstd --long=31` writes
+_ZLIB_GZIP_BITS = 31
+"""16 + 15 reads one gzip member and its checksum (zlib's manual, inflateInit2)."""
+
+_ZSTD_WINDOW_BYTES = 2**31
+"""The largest that `zstd --long=31` writes."""
 
 
 class _Decoder(Protocol):
@@ -52,7 +57,7 @@ def unpack(
     Args:
         source: A plain, gzip (any number of members) or zstd (any number of frames) file.
         destination: Written under a temporary name, then renamed.
-        compression: `infer` goes by the name's `.gz` or `.zst`, else by the first bytes.
+        compression: `infer` looks at the name's `.gz` or `.zst`, else at the first bytes.
         on_progress: Called with bytes of the source done and in all.
 
     Raises:
@@ -131,7 +136,7 @@ def _zstd_decoder() -> _Decoder:
 def _decoded(
     blocks: Iterator[bytes], new_decoder: Callable[[], _Decoder], source: Path
 ) -> Iterator[bytes]:
-    """Yield the content of all members or frames, one behind the other."""
+    """Yield the content of all members or frames, one after the other."""
     decoder: _Decoder | None = None
     for block in blocks:
         data = block

@@ -41,7 +41,7 @@ def _rewrite(store: Store, record: Record, name: str, content: bytes) -> None:
 
 
 def _rewrite_unnoticed(path: Path, content: bytes) -> None:
-    """Replace a file's content so that only reading it tells."""
+    """Replace a file's content so that only reading it shows the change."""
     before = path.stat()
     path.chmod(0o644)
     path.write_bytes(content)
@@ -219,7 +219,7 @@ def test_external_file_is_part_of_the_artifact(store: Store, build: Build, tmp_p
 
 
 def test_old_external_file_is_not_hashed_again(store: Store, build: Build, tmp_path: Path) -> None:
-    """The hash of a file that lies outside is remembered, too."""
+    """The hash of a file outside the store is remembered, too."""
     corpus = tmp_path / "corpus.txt"
     corpus.write_bytes(b"abc")
     os.utime(corpus, (time.time() - 60, time.time() - 60))

@@ -48,7 +48,7 @@ def _release(store: Store) -> Store:
 
 
 def test_folder_holds_the_published_files(store: Store, build: Build) -> None:
-    """Whatever the store lies on, the files are on this machine's disk under their names."""
+    """Whatever the store is on, the files are on this machine's disk under their names."""
     reference = reference_of(store, build(store, FILES))
     folder = local_folder(store, reference)
     found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
@@ -112,7 +112,7 @@ def test_missing_artifact_and_file_are_named(store: Store, build: Build) -> None
         local_folder(store, Reference("encode_shards", "0" * 64, ""))
 
 
-def test_external_file_is_read_where_it_lies(store: Store, build: Build, tmp_path: Path) -> None:
+def test_external_file_is_read_in_place(store: Store, build: Build, tmp_path: Path) -> None:
     """A user's local corpus is opened in place; one that went away is named."""
     corpus = tmp_path / "corpus.txt"
     corpus.write_bytes(b"abc")

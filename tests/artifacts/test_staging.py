@@ -40,7 +40,7 @@ def test_part_is_there_after_a_restart(open_again: OpenStore, source: Path) -> N
 
 
 def test_work_folder_is_local_and_survives_a_restart(open_again: OpenStore) -> None:
-    """Whatever the store lies on, the builder has a scratch folder on this machine's disk."""
+    """Whatever the store is on, the builder has a working folder on this machine's disk."""
     (open_staging(open_again(), KEY).workdir / "checkpoint").write_bytes(b"1")
     again = open_staging(open_again(), KEY).workdir
     assert (again / "checkpoint").read_bytes() == b"1"

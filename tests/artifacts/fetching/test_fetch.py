@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from artifacts.fetching.fetch import FetchError, FetchResult, fetch, wait_before_retry_s
+from artifacts.fetching import fetch as fetching
+from artifacts.fetching.fetch import FetchError, FetchResult, fetch
 
 if TYPE_CHECKING:
     from artifacts.store import Store
@@ -120,12 +121,18 @@ def destination(tmp_path: Path) -> Path:
     return tmp_path / "data" / "corpus.txt"
 
 
-def _no_wait(_failures: int) -> float:
-    return 0.0
+@pytest.fixture(autouse=True)
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Give the waits between attempts, in seconds; they take no time."""
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    return waits
 
 
-def _fetch(server: Server, destination: Path, **options: Any) -> FetchResult:
-    return fetch(server.url, destination, retry_wait_s=_no_wait, timeout_s=10, **options)
+def _fetch(server: Server, destination: Path, attempts: int = 5, **pin: Any) -> FetchResult:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fetching, "ATTEMPTS", attempts)
+        return fetch(server.url, destination, **pin)
 
 
 def _files(destination: Path) -> list[str]:
@@ -151,7 +158,7 @@ def test_cut_connections_resume_where_they_ended(server: Server, destination: Pa
 
 
 def test_known_hash_joins_pieces_of_any_version(server: Server, destination: Path) -> None:
-    """Mirrors name versions differently; the hash tells in the end whether their pieces fit."""
+    """Mirrors name versions differently; the hash shows in the end whether their pieces fit."""
     server.cuts = [100_000]
     with pytest.raises(FetchError):
         _fetch(server, destination, sha256=SHA256, attempts=1)
@@ -160,7 +167,7 @@ def test_known_hash_joins_pieces_of_any_version(server: Server, destination: Pat
     assert server.ranges == ["all", "bytes=100000-"]
 
 
-def test_later_run_goes_on_where_an_earlier_one_stopped(server: Server, destination: Path) -> None:
+def test_later_run_resumes_where_an_earlier_one_stopped(server: Server, destination: Path) -> None:
     """What arrived before the run gave up is not fetched again."""
     server.cuts = [100_000]
     with pytest.raises(FetchError, match=r"gave up after 1 .*what arrived is kept in .*\.part"):
@@ -245,47 +252,35 @@ def test_wrong_size_is_refused(server: Server, destination: Path) -> None:
     assert not destination.exists()
 
 
-def test_busy_server_is_tried_again_after_waiting(server: Server, destination: Path) -> None:
-    """503 and its like are answered with patience, longer each time."""
+def test_busy_server_is_tried_again_after_waiting(
+    server: Server, destination: Path, slept: list[float]
+) -> None:
+    """503 and its like are answered with patience, longer each time, and never twice the same."""
     server.statuses = [503, 429, 500]
-    waits: list[int] = []
-
-    def wait(failures: int) -> float:
-        waits.append(failures)
-        return 0.0
-
-    result = fetch(server.url, destination, sha256=SHA256, retry_wait_s=wait)
-    assert result.sha256 == SHA256
-    assert waits == [1, 2, 3]
+    assert _fetch(server, destination, sha256=SHA256).sha256 == SHA256
+    waits = zip(slept, (1, 2, 4), strict=True)
+    assert all(longest / 2 <= wait <= longest for wait, longest in waits)
+    assert len(set(slept)) == 3
 
 
 def test_server_may_ask_for_a_longer_wait(
-    server: Server, destination: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, destination: Path, slept: list[float]
 ) -> None:
     """Retry-After is respected."""
     server.statuses = [503]
     server.extra_headers = {"Retry-After": "7"}
-    slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
-    _fetch(server, destination, sha256=SHA256)
+    _fetch(server, destination)
     assert slept == [7.0]
 
 
-def test_patience_ends(server: Server, destination: Path) -> None:
-    """After so many failures in a row it is the caller's turn; none would be no attempt at all."""
-    server.statuses = [503] * 3
-    with pytest.raises(FetchError, match=r"answers 503 .*gave up after 3 failures"):
-        _fetch(server, destination, attempts=3)
-    assert len(server.requests) == 3
-    with pytest.raises(ValueError, match=r"attempts \(0\) must be 1 or more"):
-        _fetch(server, destination, attempts=0)
-
-
-def test_default_wait_grows_and_is_spread() -> None:
-    """One second at first, a minute at most, and never two clients in step."""
-    for failures, longest in [(1, 1), (2, 2), (3, 4), (7, 60), (100, 60)]:
-        waits = [wait_before_retry_s(failures) for _ in range(100)]
-        assert longest / 2 <= min(waits) < max(waits) <= longest
+def test_patience_ends(server: Server, destination: Path, slept: list[float]) -> None:
+    """After so many failures in a row it is the caller's turn; no wait is above a minute."""
+    server.statuses = [503] * 12
+    with pytest.raises(FetchError, match=r"answers 503 .*gave up after 12 failures"):
+        _fetch(server, destination, attempts=12)
+    assert len(server.requests) == 12
+    assert len(slept) == 11
+    assert 30 <= slept[-1] <= 60
 
 
 @pytest.mark.parametrize(
@@ -356,7 +351,7 @@ def test_credentials_reach_the_server_only(
     server.statuses = [503, 404]
     url = server.url.replace("http://", "http://user:s3cret@") + "?signature=s3cret"
     with caplog.at_level(logging.DEBUG), pytest.raises(FileNotFoundError) as caught:
-        fetch(url, destination, retry_wait_s=_no_wait)
+        fetch(url, destination)
     assert server.requests[0]["Authorization"] == "Basic dXNlcjpzM2NyZXQ="
     assert "attempt 2 follows" in caplog.text
     assert "s3cret" not in caplog.text + str(caught.value)
