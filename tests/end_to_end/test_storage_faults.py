@@ -1,6 +1,7 @@
 """A storage that fails while a whole flow runs: what passes is tried again, what stays ends it."""
 
 import errno
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ BEFORE = ["download train", "download valid", "count_pretokens", "train_tokenize
 AFTER = ["encode_shards train", "encode_shards valid", "train_lm", "evaluate", "generate"]
 
 Fault = Callable[[str], None]
-"""Is called with the path of each upload; raises what the storage answers."""
+"""Is called with the local path of each upload; raises what the storage answers."""
 
 
 def inject(monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
@@ -24,14 +25,16 @@ def inject(monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
     upload = MemoryFileSystem.put_file
 
     def put_file(self: MemoryFileSystem, lpath: str, rpath: str, **options: Any) -> Any:
-        fault(rpath)
+        fault(lpath)
         return upload(self, lpath, rpath, **options)
 
     monkeypatch.setattr(MemoryFileSystem, "put_file", put_file)
 
 
-def is_shard(path: str) -> bool:
-    return "encode_shards" in path and "shard-" in path
+def shard_of(path: str) -> str:
+    """Return the split's folder and the name of a token shard; "" for any other file."""
+    found = re.search(r"encode_shards/([^/]+)/.*/(shard-[^/]+)$", path)
+    return "/".join(found.groups()) if found else ""
 
 
 def test_a_fault_that_passes_is_tried_again(
@@ -41,10 +44,9 @@ def test_a_fault_that_passes_is_tried_again(
     attempts: Counter[str] = Counter()
 
     def reset_twice(path: str) -> None:
-        if is_shard(path):
-            name = path.rpartition("/")[2]
-            attempts[name] += 1
-            if attempts[name] <= 2:
+        if shard := shard_of(path):
+            attempts[shard] += 1
+            if attempts[shard] <= 2:
                 raise ConnectionResetError(errno.ECONNRESET, "connection reset by peer", path)
 
     inject(monkeypatch, reset_twice)
@@ -67,8 +69,8 @@ def test_a_fault_that_stays_ends_the_run_and_loses_nothing(
     attempts: Counter[str] = Counter()
 
     def full(path: str) -> None:
-        if is_shard(path):
-            attempts[path.rpartition("/")[2]] += 1
+        if shard := shard_of(path):
+            attempts[shard] += 1
             raise OSError(errno.ENOSPC, "no space left on device", path)
 
     remote = [*settings, "run.store=memory://faults-that-stay", "run.retry_delay_s=0.1"]
