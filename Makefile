@@ -4,7 +4,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 BIN := .venv/bin
 PACKAGES := flows tasks lm tokenizer artifacts
 
-.PHONY: install check format test test-slow smoke bench golden docs clean
+.PHONY: install check format test test-slow test-random smoke bench golden docs clean
 
 install: .venv/.installed
 
@@ -22,6 +22,9 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow --timeout=1800
+
+test-random: install
+	$(BIN)/python -m pytest --random-order
 
 check: install
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@
     python -m benchmarks --only model generate
 
 The tokenizer's peers get an environment of their own; the texts are made from the real text. At
-the end stands a table of what was measured against the bars.
+the end comes a table of what was measured against the bars.
 """
 
 import argparse

@@ -7,7 +7,6 @@ clock and by processor time, and the factor that the cache itself gives.
 """
 
 import argparse
-import json
 import platform
 import statistics
 import time
@@ -18,6 +17,7 @@ import torch
 import transformers
 
 from benchmarks.bars import Bar
+from benchmarks.result_line import print_result
 from lm.config import GenerateConfig, ModelConfig
 from lm.generate import generate_batch
 from lm.model.transformer import TransformerLM
@@ -150,7 +150,7 @@ def main() -> None:
             "transformers": transformers.__version__,
         },
     }
-    print(json.dumps(result))
+    print_result(result)
 
 
 if __name__ == "__main__":

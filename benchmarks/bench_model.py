@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from benchmarks.bars import Bar
+from benchmarks.result_line import print_result
 from lm.accounting import training_flops_per_token, training_memory
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.machine.backend import planned_backend
@@ -331,7 +332,7 @@ def main() -> None:
         with ExitStack() as stack:
             serve(settings, stack)
         return
-    print(json.dumps(compare(arguments)))
+    print_result(compare(arguments))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from artifacts.fetching.unpacking import unpack
 from benchmarks.bars import Bar
+from benchmarks.result_line import print_result
 from flows.presets import tinystories_cpu
 from lm.config import EvaluateConfig, ModelConfig, RunOptions, TrainConfig
 from lm.evaluate import evaluate_model
@@ -173,13 +174,13 @@ def main() -> None:
         for seed in arguments.seeds:
             for recipe in arguments.recipes:
                 runs.append(run_recipe(recipe, seed, arguments, folder, sizes))
-                print(json.dumps(runs[-1]), flush=True)
+                print_result(runs[-1])
     if len(arguments.recipes) != 2:
         return
     if len(arguments.seeds) > 1:
-        print(json.dumps(difference(runs, arguments.recipes)))
+        print_result(difference(runs, arguments.recipes))
     elif arguments.minutes:  # the bar is one of equal time
-        print(json.dumps(ratio(runs, arguments.recipes)))
+        print_result(ratio(runs, arguments.recipes))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bars import Bar
+from benchmarks.result_line import print_result
 
 CONTENDERS = Path(__file__).with_name("tokenizer_contenders.py")
 
@@ -298,9 +299,9 @@ def main() -> None:
         texts["small"].write_text("low lower lowest, it's 1234 words. " * 2000)
         for name in options.job or ["first_use", *JOBS]:
             if name == "first_use":
-                print(json.dumps(first_use(options)), flush=True)
+                print_result(first_use(options))
             elif JOBS[name].text in texts:
-                print(json.dumps(run_job(name, texts, options)), flush=True)
+                print_result(run_job(name, texts, options))
 
 
 if __name__ == "__main__":

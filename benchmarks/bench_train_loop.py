@@ -7,7 +7,6 @@ them, as if its thread stopped the training altogether.
 """
 
 import argparse
-import json
 import platform
 import statistics
 import tempfile
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.bars import Bar
+from benchmarks.result_line import print_result
 from lm.checkpoint.folder import CheckpointWriter
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.machine.distributed import Processes
@@ -142,7 +142,7 @@ def main() -> None:
         0.03,
     )
     about = {"benchmark": "train_loop", "cpu": platform.processor(), **machine}
-    print(json.dumps({**about, **vars(arguments), **numbers, "bars": [bar.to_json()]}))
+    print_result({**about, **vars(arguments), **numbers, "bars": [bar.to_json()]})
 
 
 if __name__ == "__main__":

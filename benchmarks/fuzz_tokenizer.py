@@ -7,7 +7,6 @@ and the text), and how many code points were left out because tiktoken's Unicode
 """
 
 import argparse
-import json
 import random
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import tiktoken
 
+from benchmarks.result_line import print_result
 from tokenizer import reference
 from tokenizer.encoding.fast import FastEncoder
 from tokenizer.encoding.tokenizer import Tokenizer
@@ -178,7 +178,7 @@ def main() -> None:
         "characters_left_out_for_tiktoken": len(different),
         "difference": None if failure is None else [name, failure.hex()],
     }
-    print(json.dumps(report))
+    print_result(report)
     sys.exit(failure is not None)
 
 
