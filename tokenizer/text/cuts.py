@@ -1,33 +1,46 @@
-"""Own the rule that says where a text may be cut in two without changing a single pretoken."""
+"""The rule for safe cuts: where a text may be cut in two so that no pretoken changes.
+
+A cut is safe after a special token. Most named patterns also allow it before a whitespace character
+that follows another character, because no pretoken goes across that place.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tokenizer.patterns import PATTERNS, resolve_pattern
 from tokenizer.special_tokens import compile_special_tokens
 
-# Every whitespace character beyond ASCII, in UTF-8. A byte before ASCII whitespace that ends one
-# of these is whitespace itself, so the place between the two is no safe cut.
+_WHITESPACE_CUTS: Mapping[str, re.Pattern[bytes]] = {
+    PATTERNS["gpt2"]: re.compile(rb"(?<=[^\t-\r ])[\t-\r ]"),
+    PATTERNS["cl100k"]: re.compile(rb"(?<=[^\t-\r ]) "),
+    PATTERNS["o200k"]: re.compile(rb"(?<=[^\t-\r ]) "),
+}
+"""For a split pattern, the ASCII whitespace before which a cut is safe. With the last two only the
+space is: they take "!\\n" as one pretoken. A regex of the user's may match anything, so it has no
+entry, and its texts are cut after special tokens only."""
+
 _WIDE_WHITESPACE = tuple(
     chr(code).encode()
     for code in (0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
 )
-_WHITESPACE_AFTER_OTHER = re.compile(rb"(?<=[^\t-\r ])[\t-\r ]")
+"""Every whitespace character beyond ASCII, in UTF-8. After one of them no whitespace is a cut."""
 
 
 @dataclass(frozen=True)
 class CutRule:
-    """Say where texts may be cut: after special tokens and, with GPT-2's pattern, before blanks.
-
-    Before whitespace that follows a non-whitespace character GPT-2's pattern always has a boundary:
-    no alternative of it goes on from a non-whitespace character to whitespace.
-    """
+    """The safe cuts of texts with one split pattern and these special tokens."""
 
     special_tokens: tuple[bytes, ...]
-    pattern: re.Pattern[bytes] | None
-    at_whitespace: bool
+
+    special_pattern: re.Pattern[bytes] | None
+    """Finds the special tokens; None when there are none."""
+
+    whitespace_pattern: re.Pattern[bytes] | None
+    """Finds ASCII whitespace after a byte that is none; None where whitespace is no safe cut."""
+
     max_special_bytes: int
+    """Length of the longest special token."""
 
 
 def cut_rule(*, special_tokens: Sequence[str], pattern: str) -> CutRule:
@@ -35,8 +48,8 @@ def cut_rule(*, special_tokens: Sequence[str], pattern: str) -> CutRule:
     texts = tuple(token.encode("utf-8") for token in special_tokens)
     return CutRule(
         special_tokens=texts,
-        pattern=compile_special_tokens(special_tokens),
-        at_whitespace=resolve_pattern(pattern) == PATTERNS["gpt2"],
+        special_pattern=compile_special_tokens(special_tokens),
+        whitespace_pattern=_WHITESPACE_CUTS.get(resolve_pattern(pattern)),
         max_special_bytes=max((len(text) for text in texts), default=0),
     )
 
@@ -46,10 +59,10 @@ def first_special_cut(data: bytes | bytearray, begin: int, end: int, rule: CutRu
 
     The caller gives `max_special_bytes` of context on both sides where the text has them.
     """
-    if rule.pattern is None:
+    if rule.special_pattern is None:
         return None
     search_from = max(0, begin - rule.max_special_bytes + 1)
-    while match := rule.pattern.search(data, search_from):
+    while match := rule.special_pattern.search(data, search_from):
         start, stop = match.span()
         if start >= end:
             return None
@@ -63,21 +76,24 @@ def first_whitespace_cut(
     data: bytes | bytearray, begin: int, end: int, rule: CutRule
 ) -> int | None:
     """Return the first p in [begin, end) before whitespace that is a safe cut, or None."""
-    if not rule.at_whitespace:
+    if rule.whitespace_pattern is None:
         return None
-    for match in _WHITESPACE_AFTER_OTHER.finditer(data, max(begin, 1), end):
+    for match in rule.whitespace_pattern.finditer(data, max(begin, 1), end):
         if _is_whitespace_cut(data, match.start(), rule):
             return match.start()
     return None
 
 
 def last_cut(data: bytes | bytearray, begin: int, end: int, rule: CutRule) -> int | None:
-    """Return the last safe cut in (begin, end], or None; whitespace is tried before specials."""
-    if rule.at_whitespace:
-        stop, step = end + 1, 256
+    """Return the last safe cut in (begin, end] before whitespace, else after a special token.
+
+    None when there is neither. Context as for `first_special_cut`.
+    """
+    if rule.whitespace_pattern is not None:
+        stop, step = end + 1, 64
         while stop > begin + 1:
             start = max(begin + 1, stop - step)
-            for match in reversed(list(_WHITESPACE_AFTER_OTHER.finditer(data, start, stop))):
+            for match in reversed(list(rule.whitespace_pattern.finditer(data, start, stop))):
                 if _is_whitespace_cut(data, match.start(), rule):
                     return match.start()
             stop, step = start, step * 4

@@ -15,7 +15,6 @@ from tokenizer.formats.gpt2 import (
     read_merges,
     read_vocab,
 )
-from tokenizer.training.digests import PUBLIC_TOKENIZERS, verdict
 
 AWKWARD = [
     b" ",
@@ -145,13 +144,3 @@ def test_digest_is_that_of_the_file() -> None:
     assert merges_digest([(b" ", b"t"), (b"\n", b"\xff")]) == (
         "469f3f8cd9810a94329bd0c40c430617c57484f45a6c2aff2d6bc472e52c7b7f"
     )
-
-
-def test_verdict_knows_the_public_tokenizers() -> None:
-    """Other merges on a public corpus differ; of another corpus or size nothing is known."""
-    known = PUBLIC_TOKENIZERS[0]
-    wrong = verdict([(b"a", b"b")], corpus_sha256=known.corpus_sha256, vocab_size=10_000)
-    assert wrong.status == "mismatch"
-    assert known.merges_sha256 in wrong.message
-    assert verdict([], corpus_sha256=known.corpus_sha256, vocab_size=500).status == "unknown"
-    assert verdict([], corpus_sha256="0" * 64, vocab_size=10_000).status == "unknown"
