@@ -31,13 +31,13 @@ def test_valid_text_is_cut_as_its_characters_are(text: str) -> None:
 
 
 def test_invalid_bytes_are_characters_of_their_own() -> None:
-    """An invalid byte is like punctuation: it parts words, and a blank before it belongs to it."""
+    """An invalid byte is like punctuation: it separates words, and takes the space before it."""
     pretokens = list(iter_pretokens(b"ab\xffcd \xc3\xc3 \xc3\xa9", pattern="gpt2"))
     assert pretokens == [b"ab", b"\xff", b"cd", b" \xc3\xc3", b" \xc3\xa9"]
 
 
-def test_contractions_are_pretokens_only_when_a_word_does_not_go_on() -> None:
-    """Contractions are taken by prefix, as GPT-2 does, and only in lower case."""
+def test_contractions_are_taken_by_prefix() -> None:
+    """A contraction is a pretoken also when its word continues, as in GPT-2; in lower case only."""
     assert list(iter_pretokens(b"it's 'sun IT'S", pattern="gpt2")) == [
         *(b"it", b"'s", b" '", b"sun", b" IT", b"'", b"S")
     ]
@@ -55,5 +55,5 @@ def test_contractions_are_pretokens_only_when_a_word_does_not_go_on() -> None:
 def test_patterns_with_gaps_groups_or_empty_matches_lose_nothing(
     expression: str, expected: list[str]
 ) -> None:
-    """A pattern of the user's that leaves text out still gives pretokens that are the text."""
+    """With a pattern that leaves text out, the pretokens are still the whole text."""
     assert split_text("ab 12 cd", regex.compile(expression)) == expected

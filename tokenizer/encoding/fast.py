@@ -24,10 +24,10 @@ from tokenizer.kernels.ranked_merges import SCAN_BYTES
 from tokenizer.text.windows import PADDING_BYTES
 
 _MIN_SLOTS, _MAX_SLOTS = 2**14, 2**20
-"""At most 32 MB a thread, and 7 MB beside it: 524,288 pretokens before it is emptied."""
+"""Slots of the table: at most 32 MB a thread and 7 MB beside it, for 524,288 pretokens."""
 
 _BYTES_PER_SLOT = 128
-"""For web text: 150 MB have 450,000 different pretokens, half as many as slots."""
+"""Text for each slot: 150 MB of web text have 450,000 different pretokens, for 2**20 slots."""
 
 
 class FastEncoder:
@@ -54,8 +54,8 @@ class FastEncoder:
         self.merges = merge_tables(ids, merges)
         self._dtype = id_dtype(max(vocab) + 1)
         specials = sorted((token.encode("utf-8") for token in special_tokens), key=len)[::-1]
+        self._special_tokens = specials  # the longest first
         self._specials = special_arrays(specials)
-        self._special_tokens = specials
         self._special_ids = np.array([ids[token] for token in specials], dtype=np.int32)
         wanted = min(max(expected_bytes // _BYTES_PER_SLOT, _MIN_SLOTS), _MAX_SLOTS)
         self._take_memory(2 ** (wanted - 1).bit_length())
@@ -114,7 +114,7 @@ class FastEncoder:
         )
         num_slots = len(self.table.short) // SLOT_WORDS
         if self.table.sizes[NUM_EMPTIED] > 0 and num_slots < _MAX_SLOTS:
-            # It was full: one of four times the size.
+            # It was full: an empty one of four times the size follows.
             self.table = empty_table(4 * num_slots)
         return num_ids, self._ends[:num_ends].copy()
 

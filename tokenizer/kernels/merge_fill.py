@@ -46,7 +46,7 @@ def fill_table(state: MergeState) -> None:
 
 @kernel
 def number_pairs(state: MergeState) -> int:
-    """Find all pairs in the cells anew, with their counts and the places of their runs.
+    """Find all pairs in the cells, with their counts and the places of their runs.
 
     Returns DONE, or PAIRS_FULL when there is no room for so many. `sizes[POOL_SIZE]` is then what
     `fill_runs` writes to the pool.

@@ -41,7 +41,7 @@ on small ones."""
 def _large_count(
     cell: int, word_offsets: NDArray[np.int64], word_counts: NDArray[np.int64]
 ) -> np.int64:
-    """Return the count of the pretoken that a cell lies in, by bisection."""
+    """Return the count of the pretoken that has a cell, by bisection."""
     first, last = np.int64(0), np.int64(len(word_counts))
     while last - first > 1:
         middle = (first + last) // 2

@@ -47,7 +47,7 @@ class MergeState(NamedTuple):
     """How much of the arrays below is in use, by the constants above."""
 
     cells: NDArray[np.int32]
-    """Token ids, laid out as the module says."""
+    """Token ids, in the layout above."""
 
     word_offsets: NDArray[np.int64]
     """(words + 1,) bytes before each pretoken; its first cell is at word_offsets[i] + i + 1."""

@@ -64,7 +64,7 @@ def _compare_tokens(state: MergeState, first: int, second: int) -> int:
 
 @inlined
 def _compare_bytes(state: MergeState, first: int, second: int) -> int:
-    """Compare two nodes of equal count, of which the first words say too little, by the bytes."""
+    """Compare two nodes of equal count by their bytes, where their words cannot decide."""
     pair_1, pair_2 = np.int64(state.heap[first + 3]), np.int64(state.heap[second + 3])
     left_1, left_2 = state.pair_left[pair_1], state.pair_left[pair_2]
     if left_1 != left_2:

@@ -8,13 +8,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import regex
+
 from tokenizer.patterns import PATTERNS, resolve_pattern
 from tokenizer.special_tokens import compile_special_tokens
 
-_WHITESPACE_CUTS: Mapping[str, re.Pattern[bytes]] = {
-    PATTERNS["gpt2"]: re.compile(rb"(?<=[^\t-\r ])[\t-\r ]"),
-    PATTERNS["cl100k"]: re.compile(rb"(?<=[^\t-\r ]) "),
-    PATTERNS["o200k"]: re.compile(rb"(?<=[^\t-\r ]) "),
+_WHITESPACE_CUTS: Mapping[str, bytes] = {
+    PATTERNS["gpt2"]: rb"(?<=[^\t-\r ])[\t-\r ]",
+    PATTERNS["cl100k"]: rb"(?<=[^\t-\r ]) ",
+    PATTERNS["o200k"]: rb"(?<=[^\t-\r ]) ",
 }
 """For a split pattern, the ASCII whitespace before which a cut is safe. With the last two only the
 space is: they take "!\\n" as one pretoken. A regex of the user's may match anything, so it has no
@@ -39,6 +41,9 @@ class CutRule:
     whitespace_pattern: re.Pattern[bytes] | None
     """Finds ASCII whitespace after a byte that is none; None where whitespace is no safe cut."""
 
+    backward_pattern: regex.Pattern[bytes] | None
+    """Finds the same places from the end of a text."""
+
     max_special_bytes: int
     """Length of the longest special token."""
 
@@ -46,10 +51,12 @@ class CutRule:
 def cut_rule(*, special_tokens: Sequence[str], pattern: str) -> CutRule:
     """Make the rule for these special tokens and this split pattern."""
     texts = tuple(token.encode("utf-8") for token in special_tokens)
+    whitespace = _WHITESPACE_CUTS.get(resolve_pattern(pattern))
     return CutRule(
         special_tokens=texts,
         special_pattern=compile_special_tokens(special_tokens),
-        whitespace_pattern=_WHITESPACE_CUTS.get(resolve_pattern(pattern)),
+        whitespace_pattern=re.compile(whitespace) if whitespace else None,
+        backward_pattern=regex.compile(b"(?r)" + whitespace) if whitespace else None,
         max_special_bytes=max((len(text) for text in texts), default=0),
     )
 
@@ -89,14 +96,12 @@ def last_cut(data: bytes | bytearray, begin: int, end: int, rule: CutRule) -> in
 
     None when there is neither. Context as for `first_special_cut`.
     """
-    if rule.whitespace_pattern is not None:
-        stop, step = end + 1, 64
-        while stop > begin + 1:
-            start = max(begin + 1, stop - step)
-            for match in reversed(list(rule.whitespace_pattern.finditer(data, start, stop))):
-                if _is_whitespace_cut(data, match.start(), rule):
-                    return match.start()
-            stop, step = start, step * 4
+    if end <= begin:
+        return None
+    if rule.backward_pattern is not None:
+        for match in rule.backward_pattern.finditer(data, begin + 1, end + 1):
+            if _is_whitespace_cut(data, match.start(), rule):
+                return match.start()
     cut = None
     while (later := first_special_cut(data, begin if cut is None else cut, end, rule)) is not None:
         cut = later

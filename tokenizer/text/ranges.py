@@ -39,7 +39,8 @@ def byte_ranges(
         raise ValueError(f"range_bytes ({range_bytes}) must be positive")
     rule = cut_rule(special_tokens=special_tokens, pattern=pattern)
     if not is_gpt2_pattern(pattern):
-        # Whitespace is a safe cut for more patterns, but published shards end where this says.
+        # Other patterns have safe cuts before whitespace too, but the ranges of published shards
+        # do not use them, and must stay as they are.
         rule = replace(rule, whitespace_pattern=None)
     with open_source(path) as source:
         return cut_range(source, 0, source.size_bytes, range_bytes, rule)

@@ -6,11 +6,11 @@ from tokenizer.text.cuts import CutRule, last_cut
 
 
 def iter_safe_pieces(chunks: Iterable[bytes], rule: CutRule) -> Iterator[bytes]:
-    """Join chunks and cut them anew, at safe cuts.
+    """Yield the text of the chunks in pieces that end at safe cuts.
 
-    Only the end is held back, which further text could change: from the last safe cut on, and at
-    least as much as the longest special token. Where only special tokens are safe cuts, that is a
-    whole document.
+    Only the end waits for the next chunk, because more text could change it: what follows the last
+    safe cut, and at least as much as the longest special token. Where only special tokens are safe
+    cuts, that is a whole document.
 
     Args:
         chunks: The text, cut anywhere.
@@ -29,7 +29,7 @@ def iter_safe_pieces(chunks: Iterable[bytes], rule: CutRule) -> Iterator[bytes]:
             yield data[:cut]
         pending = [data[cut:]]
         pending_bytes = len(data) - cut
-        # To double before the next look keeps a text without any cut linear.
+        # The next search waits for twice as much, so that a text without a cut takes linear time.
         wanted_bytes = 2 * pending_bytes
     rest = b"".join(pending)
     if rest:

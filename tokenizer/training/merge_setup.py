@@ -117,7 +117,7 @@ def restored_state(state: MergeState, saved: SavedMerges, tie_break: TieBreak) -
 
 
 def with_pairs(state: MergeState) -> MergeState:
-    """Find all pairs anew, and leave room in the pool to append to."""
+    """Find all pairs, and leave room in the pool to append to."""
     while number_pairs(state) == PAIRS_FULL:
         state = _with_pairs_capacity(state, 2 * len(state.pair_left))
     longest = int(state.run_length.max(initial=0))
@@ -139,7 +139,7 @@ def with_pairs(state: MergeState) -> MergeState:
 def with_room(state: MergeState, status: int) -> MergeState:
     """Enlarge the array that `run_merges` found too small; other states stay as they are."""
     if status == POOL_FULL:
-        # Most of a full pool is stale; to find the pairs anew keeps the live part and makes room.
+        # Most of a full pool is stale; to find all pairs again keeps only the live part.
         return with_pairs(state)
     if status == PAIRS_FULL:
         return _with_pairs_capacity(state, 2 * len(state.pair_left))
@@ -171,7 +171,7 @@ def _with_capacity(state: MergeState, name: str, size: int) -> MergeState:
 
 
 def _with_pairs_capacity(state: MergeState, size: int) -> MergeState:
-    """Return the state with room for `size` pairs; the table is filled anew."""
+    """Return the state with room for `size` pairs and a new, larger table."""
     for name in ("pair_left", "pair_right", "pair_count", "run_start", "run_length"):
         state = _with_capacity(state, name, size)
     state = state._replace(table=np.zeros(_table_words(size), dtype=np.uint64))
