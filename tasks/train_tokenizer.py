@@ -20,7 +20,7 @@ from tasks.corpus.text import text_name
 from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.progress import progress
 from tasks.stage import STAGE_OPTIONS, Stage, perform_by
-from tokenizer.config import NUM_BYTES, TokenizerConfig
+from tokenizer.config import TokenizerConfig
 
 if TYPE_CHECKING:
     from tokenizer.training.train import MergeResult
@@ -75,15 +75,15 @@ def known_bytes_per_token(outlook: Outlook) -> float:
 def _train(
     context: RunContext, config: TokenizerConfig, counts: Reference, staging: Staging
 ) -> JsonObject:
-    from tokenizer.formats.vocabulary import save_vocabulary
+    from tokenizer.formats.vocabulary import build_vocab, save_vocabulary
     from tokenizer.training.count_tables import read_counts
-    from tokenizer.training.train import build_vocab, train_merges
+    from tokenizer.training.train import train_merges
 
     parts = sorted(local_folder(store_of(context), counts).glob("part-*.parquet"))
     with progress("train tokenizer", unit="merges") as on_progress:
         result = train_merges(
             read_counts(parts),
-            config.vocab_size - NUM_BYTES - len(config.special_tokens),
+            config.num_merges,
             tie_break=config.tie_break,
             checkpoint_path=staging.workdir / "merges.checkpoint",
             on_progress=on_progress,

@@ -1,4 +1,4 @@
-"""Own what is worth knowing about a tokenizer on a text, and about two tokenizers side by side."""
+"""Measures of a tokenizer on a text, and of two tokenizers side by side."""
 
 import tempfile
 import time
@@ -19,7 +19,7 @@ PILE_BINARY_BYTES = 825 * 2**30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodingMeasure:
-    """Say how a tokenizer did on a text."""
+    """Size, tokens and time of one encoding."""
 
     size_bytes: int
     """Bytes of the text."""
@@ -28,7 +28,7 @@ class EncodingMeasure:
     """Tokens of the text, special ones included."""
 
     seconds: float
-    """From the text on disk to the token ids on disk, reading and writing included."""
+    """Time from the text on disk to the token ids on disk, reading and writing included."""
 
     num_threads: int
     """Threads that encoded."""
@@ -50,7 +50,7 @@ class EncodingMeasure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VocabularyOverlap:
-    """Say which tokens two vocabularies share; ids are not compared."""
+    """The tokens that two vocabularies share and do not share; ids are not compared."""
 
     num_shared: int
     """Tokens that both have, the 256 bytes included."""
@@ -62,7 +62,7 @@ class VocabularyOverlap:
     """Tokens of the second alone, in the order of its ids."""
 
     num_common_merges: int
-    """Merges from the first on that are the same in both."""
+    """Merges at the start of both lists that are the same."""
 
     @property
     def jaccard(self) -> float:
@@ -75,19 +75,19 @@ def measure_encoding(
     path: str | Path,
     *,
     num_threads: int = 1,
-    scratch: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> EncodingMeasure:
-    """Encode a text to disk as a pipeline would, measure it, and throw the ids away.
+    """Encode a text to a temporary folder, as a pipeline would, and measure it.
+
+    The folder needs two to four bytes a token.
 
     Args:
-        tokenizer: what encodes.
-        path: a local path or an fsspec URL.
-        num_threads: threads that encode at the same time.
-        scratch: a folder with room for two to four bytes a token; the system's own by default.
-        on_progress: called with (bytes done, bytes in all).
+        tokenizer: What encodes.
+        path: A local path or an fsspec URL.
+        num_threads: Threads that encode at the same time.
+        on_progress: Called with (bytes done, bytes in all).
     """
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         encoded = encode_file(
             tokenizer,
@@ -107,30 +107,19 @@ def measure_encoding(
 
 
 def compression_matrix(
-    tokenizers: Mapping[str, Tokenizer],
-    paths: Sequence[str | Path],
-    *,
-    num_threads: int = 1,
-    scratch: Path | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    tokenizers: Mapping[str, Tokenizer], paths: Sequence[str | Path], *, num_threads: int = 1
 ) -> dict[str, list[EncodingMeasure]]:
     """Measure every tokenizer on every text: a row by tokenizer, a column by text.
 
     Args:
-        tokenizers: by the names that the rows shall have.
-        paths: local paths or fsspec URLs.
-        num_threads: threads that encode at the same time.
-        scratch: as in `measure_encoding`.
-        on_progress: called with (cells done, cells in all).
+        tokenizers: The tokenizers, by the names that the rows shall have.
+        paths: Local paths or fsspec URLs.
+        num_threads: Threads that encode at the same time.
     """
-    matrix: dict[str, list[EncodingMeasure]] = {name: [] for name in tokenizers}
-    cells = [(name, path) for name in tokenizers for path in paths]
-    for done, (name, path) in enumerate(cells, start=1):
-        measure = measure_encoding(tokenizers[name], path, num_threads=num_threads, scratch=scratch)
-        matrix[name].append(measure)
-        if on_progress is not None:
-            on_progress(done, len(cells))
-    return matrix
+    return {
+        name: [measure_encoding(tokenizer, path, num_threads=num_threads) for path in paths]
+        for name, tokenizer in tokenizers.items()
+    }
 
 
 def compare_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyOverlap:

@@ -1,14 +1,10 @@
-"""Own the split patterns: the regular expressions that cut a text into pretokens."""
+"""The split patterns: the regular expressions that cut a text into pretokens."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import regex
 
-# Source: openai/gpt-2 src/encoder.py, and openai/tiktoken tiktoken_ext/openai_public.py for the
-# other two. tiktoken 0.14 writes the first two with possessive quantifiers to save backtracking;
-# these plain forms cut the same (tests/tokenizer/test_patterns.py), and the regex engine of
-# Hugging Face's tokenizers, which reads `{1,3}+` as a repetition, understands them too.
 PATTERNS: Mapping[str, str] = MappingProxyType(
     {
         "gpt2": (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"),
@@ -25,25 +21,20 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
         ),
     }
 )
-"""The named patterns, as the `regex` module reads them."""
+"""The named patterns, as the `regex` module reads them.
 
-# A pretoken of these patterns never holds such a whitespace after a character that is none, so a
-# text can be cut before it. In the latter two "!\n" is one pretoken, so only the space will do.
-SAFE_CUTS: Mapping[str, str] = MappingProxyType(
-    {
-        PATTERNS["gpt2"]: r"(?<=\S)\s",
-        PATTERNS["cl100k"]: r"(?<=\S) ",
-        PATTERNS["o200k"]: r"(?<=\S) ",
-    }
-)
-"""For a split pattern, where a text may be cut with no effect on its pretokens."""
+Source: openai/gpt-2 src/encoder.py, and openai/tiktoken tiktoken_ext/openai_public.py for the other
+two. tiktoken 0.14 writes the first two with possessive quantifiers to save backtracking. These
+plain forms give the same pretokens (tests/tokenizer/test_patterns.py). They also suit the regex
+engine of Hugging Face's tokenizers, which reads `{1,3}+` as a repetition."""
 
 
 def resolve_pattern(name_or_regex: str) -> str:
     """Return the regex of a named pattern, or the given regex itself when it compiles.
 
     Raises:
-        ValueError: the text is neither a name nor a regex that `regex` accepts.
+        ValueError: The text is neither a name nor a regex that `regex` accepts.
+        TypeError: It is no text.
     """
     if not isinstance(name_or_regex, str):
         raise TypeError(f"pattern {name_or_regex!r} must be a str, {_names()} or a regex")
@@ -61,6 +52,11 @@ def resolve_pattern(name_or_regex: str) -> str:
             f"it must be {_names()} or a regular expression"
         ) from error
     return name_or_regex
+
+
+def is_gpt2_pattern(name_or_regex: str) -> bool:
+    """Tell whether this is GPT-2's pattern, the only one that the kernels know."""
+    return resolve_pattern(name_or_regex) == PATTERNS["gpt2"]
 
 
 def _names() -> str:

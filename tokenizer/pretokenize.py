@@ -1,6 +1,6 @@
-"""Own the general, exact way from a text to its pretokens: the `regex` module, any pattern.
+"""From a text to its pretokens with any pattern, by the `regex` module: general and exact.
 
-The kernels do the same for the GPT-2 pattern alone, faster; this is what they are tested against.
+The kernels do the same for the GPT-2 pattern alone, faster; they are tested against this.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,25 +11,11 @@ from tokenizer.patterns import resolve_pattern
 from tokenizer.special_tokens import compile_special_tokens, cut_at_special_tokens
 
 
-def iter_segments(
-    data: bytes, special_tokens: Sequence[str]
-) -> Iterator[tuple[bytes, bytes | None]]:
-    """Yield (text, special token that ends it), and for the last text (text, None).
-
-    Joined, all parts are `data` again. Where special tokens overlap, the leftmost one counts, and
-    of several that start at one place the longest.
-
-    >>> list(iter_segments(b"one<|e|>two", ["<|e|>"]))
-    [(b'one', b'<|e|>'), (b'two', None)]
-    """
-    return cut_at_special_tokens(data, compile_special_tokens(special_tokens))
-
-
 def split_text(text: str, compiled: regex.Pattern[str]) -> list[str]:
     """Cut a text without special tokens into pretokens; joined, they are the text again.
 
-    What a pattern leaves out between two matches, empty ones too, is a pretoken of its own, so
-    that no text is lost. Hugging Face's "isolated" split does the same; tiktoken drops it.
+    Text that a pattern leaves out between two matches is a pretoken too, and an empty match is
+    none, so no text is lost. Hugging Face's "isolated" split does the same; tiktoken drops it.
 
     >>> split_text("ab12", regex.compile(r"[a-z]"))
     ['a', 'b', '12']
@@ -56,7 +42,7 @@ def _matches_and_gaps(text: str, compiled: regex.Pattern[str]) -> Iterator[str]:
 def iter_pretokens(
     data: bytes, *, pattern: str, special_tokens: Sequence[str] = ()
 ) -> Iterator[bytes]:
-    """Yield the pretokens of `data` in order; special tokens are cut out and not yielded.
+    """Yield the pretokens of `data` in order, without the special tokens.
 
     `data` need not be UTF-8: each invalid byte is one character, neither letter, digit nor space.
 
@@ -64,7 +50,8 @@ def iter_pretokens(
     [b'so', b' it', b"'s", b' on']
     """
     compiled = regex.compile(resolve_pattern(pattern))
-    for segment, _ in iter_segments(data, special_tokens):
+    special = compile_special_tokens(special_tokens)
+    for segment, _ in cut_at_special_tokens(data, special):
         text = segment.decode("utf-8", "surrogateescape")
         for pretoken in split_text(text, compiled):
             yield pretoken.encode("utf-8", "surrogateescape")

@@ -1,16 +1,18 @@
-"""Own the slow, obvious byte-pair encoding: the oracle that everything fast is tested against.
+"""The slow, obvious byte-pair encoding: the oracle that everything fast is tested against.
 
 Source: Sennrich et al. 2016, section 3.2, on bytes as in GPT-2 (Radford et al. 2019, section 2.2).
-Every step looks at everything again, so cost is (merges x text): for short texts only.
+Every step goes through the whole text, so it takes (merges x text): for short texts only.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from tokenizer.config import NUM_BYTES, TieBreak
+from tokenizer.config import TieBreak, num_merges_of
 from tokenizer.formats.byte_level import BYTE_ORDER
-from tokenizer.pretokenize import iter_pretokens, iter_segments
+from tokenizer.formats.vocabulary import build_vocab
+from tokenizer.pretokenize import iter_pretokens
+from tokenizer.special_tokens import compile_special_tokens, cut_at_special_tokens
 
 Pair = tuple[bytes, bytes]
 
@@ -81,14 +83,6 @@ def train_merges(
     return merges
 
 
-def build_vocab(merges: Sequence[Pair], special_tokens: Sequence[str]) -> dict[int, bytes]:
-    """Number the tokens: 256 bytes, then the merges in order, special tokens last."""
-    tokens = [bytes([byte]) for byte in range(NUM_BYTES)]
-    tokens += [left + right for left, right in merges]
-    tokens += [token.encode("utf-8") for token in special_tokens]
-    return dict(enumerate(tokens))
-
-
 def train_bpe(
     data: bytes,
     vocab_size: int,
@@ -99,7 +93,7 @@ def train_bpe(
 ) -> tuple[dict[int, bytes], list[Pair]]:
     """Train on a text: count, merge, number."""
     counts = count_pretokens(data, pattern=pattern, special_tokens=special_tokens)
-    num_merges = vocab_size - NUM_BYTES - len(special_tokens)
+    num_merges = num_merges_of(vocab_size, special_tokens)
     merges = train_merges(counts, num_merges, tie_break=tie_break)
     return build_vocab(merges, special_tokens), merges
 
@@ -115,7 +109,8 @@ def encode(
     """Cut into pretokens and apply every merge to each, in the order they were learned."""
     ids = {token: token_id for token_id, token in vocab.items()}
     token_ids: list[int] = []
-    for segment, special_token in iter_segments(data, special_tokens):
+    special = compile_special_tokens(special_tokens)
+    for segment, special_token in cut_at_special_tokens(data, special):
         for pretoken in iter_pretokens(segment, pattern=pattern):
             tokens = [bytes([byte]) for byte in pretoken]
             for pair in merges:

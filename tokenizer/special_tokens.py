@@ -1,4 +1,4 @@
-"""Own the rules for special tokens: which texts may be one, and where they occur in a text."""
+"""Special tokens: which texts may be one, and where they occur in a text."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 def check_special_tokens(special_tokens: Sequence[str]) -> None:
-    """Raise `ValueError` unless each special token is a unique, valid text of two bytes or more.
+    """Raise `ValueError` unless the special tokens are different, valid texts of 2 or more bytes.
 
     A special token that is a prefix of another, or overlaps it, is allowed: the longest wins.
     """
@@ -35,7 +35,7 @@ def check_special_tokens(special_tokens: Sequence[str]) -> None:
 
 
 def check_encodable(text: str, *, what: str) -> None:
-    """Raise `ValueError` when `text` holds a lone surrogate, which no UTF-8 can express."""
+    """Raise `ValueError` when `text` holds a lone surrogate, which UTF-8 cannot express."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -49,7 +49,7 @@ def check_encodable(text: str, *, what: str) -> None:
 def compile_special_tokens(special_tokens: Sequence[str]) -> re.Pattern[bytes] | None:
     """Compile a pattern that finds each special token's UTF-8 bytes; None when there are none.
 
-    Alternatives are tried in order, so sorting by falling length lets the longest win.
+    `re` tries alternatives in order, so they are sorted: of several at one place the longest wins.
     """
     if not special_tokens:
         return None
@@ -60,7 +60,14 @@ def compile_special_tokens(special_tokens: Sequence[str]) -> re.Pattern[bytes] |
 def cut_at_special_tokens(
     data: bytes, compiled: re.Pattern[bytes] | None
 ) -> Iterator[tuple[bytes, bytes | None]]:
-    """Yield (text, special token that ends it), and for the last text (text, None)."""
+    """Yield (text, special token that ends it), and for the last text (text, None).
+
+    Joined, all parts are `data` again. Where special tokens overlap, the leftmost one counts, and
+    of several that start at one place the longest.
+
+    >>> list(cut_at_special_tokens(b"one<|e|>two", compile_special_tokens(["<|e|>"])))
+    [(b'one', b'<|e|>'), (b'two', None)]
+    """
     start = 0
     if compiled is not None:
         for match in compiled.finditer(data):

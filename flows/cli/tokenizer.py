@@ -36,14 +36,14 @@ def train(
 ) -> None:
     """Train byte-level BPE on a text, and write it in every format that other tools read."""
     from artifacts.content_hash import content_hash
-    from tokenizer.config import NUM_BYTES, TokenizerConfig
-    from tokenizer.formats.vocabulary import save_vocabulary
+    from tokenizer.config import TokenizerConfig
+    from tokenizer.formats.vocabulary import build_vocab, save_vocabulary
     from tokenizer.training.count import count_pretokens
     from tokenizer.training.digests import verdict
-    from tokenizer.training.train import build_vocab, train_merges
+    from tokenizer.training.train import train_merges
 
     special_tokens = tuple(special_token or ("<|endoftext|>",))
-    TokenizerConfig(vocab_size=vocab_size, special_tokens=special_tokens, pattern=pattern)
+    config = TokenizerConfig(vocab_size=vocab_size, special_tokens=special_tokens, pattern=pattern)
     started = time.perf_counter()
     with progress("count pretokens") as on_progress:
         counts = count_pretokens(
@@ -53,9 +53,8 @@ def train(
             num_threads=_num_threads(threads),
             on_progress=on_progress,
         )
-    num_merges = vocab_size - NUM_BYTES - len(special_tokens)
     with progress("merge", unit="merges") as on_progress:
-        result = train_merges(counts, num_merges, on_progress=on_progress)
+        result = train_merges(counts, config.num_merges, on_progress=on_progress)
     output.mkdir(parents=True, exist_ok=True)
     vocab = build_vocab(result.merges, special_tokens)
     save_vocabulary(output, vocab, result.merges, special_tokens, pattern)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from itertools import pairwise
 
 import tiktoken
 import tokenizers
@@ -10,6 +11,7 @@ from tokenizer.encoding.tokenizer import Tokenizer
 from tokenizer.formats.byte_level import characters_to_bytes
 from tokenizer.patterns import PATTERNS
 from tokenizer.reference import train_bpe
+from tokenizer.training.counts import PretokenCounts
 
 SAMPLE = (
     "Once upon a time there was a tiny ship. It's said that the ship's crew didn't sleep; they'd "
@@ -22,6 +24,13 @@ def train_sample(pattern: str, special_tokens: list[str], vocab_size: int = 340)
     """Train a small tokenizer with the reference on a sample."""
     vocab, merges = train_bpe(SAMPLE.encode(), vocab_size, special_tokens, pattern=pattern)
     return Tokenizer(vocab, merges, special_tokens, pattern=pattern)
+
+
+def as_dict(counts: PretokenCounts) -> dict[bytes, int]:
+    """Return {pretoken: count}, in the order of the flat form."""
+    data = counts.data.tobytes()
+    pretokens = [data[start:stop] for start, stop in pairwise(counts.offsets.tolist())]
+    return dict(zip(pretokens, counts.counts.tolist(), strict=True))
 
 
 def tiktoken_encoding(tokenizer: Tokenizer) -> tiktoken.Encoding:
@@ -42,7 +51,7 @@ def tiktoken_encoding(tokenizer: Tokenizer) -> tiktoken.Encoding:
 def hugging_face_merges(documents: Iterable[str], num_merges: int) -> list[tuple[bytes, bytes]]:
     """Train Hugging Face's `BpeTrainer`; the caller cuts documents, since it knows no such thing.
 
-    Its alphabet is numbered by the characters that stand for bytes, whether all 256 are asked for
+    Its alphabet is numbered by the characters that represent bytes, whether all 256 are asked for
     or only those of the text: the order among them, which is all that ties need, is the same.
     """
     model = tokenizers.Tokenizer(tokenizers.models.BPE())

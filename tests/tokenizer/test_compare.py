@@ -1,5 +1,6 @@
 """Measures and comparisons: the numbers that the command line shows."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,13 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def test_a_measure_counts_what_encoding_gives(
-    small_tokenizer: Tokenizer, corpus: Path, tmp_path: Path
+    small_tokenizer: Tokenizer, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes and tokens are those of the text, and nothing stays on disk."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     progress: list[tuple[int, int]] = []
     measure = measure_encoding(
-        small_tokenizer, corpus, scratch=tmp_path, on_progress=lambda *call: progress.append(call)
+        small_tokenizer, corpus, on_progress=lambda *call: progress.append(call)
     )
     assert measure.num_tokens == len(small_tokenizer.encode(corpus.read_bytes().decode()))
     assert measure.size_bytes == corpus.stat().st_size

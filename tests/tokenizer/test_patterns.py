@@ -7,7 +7,7 @@ from hypothesis import given
 from tiktoken_ext import openai_public  # type: ignore[import-untyped] # ships no types
 
 from tests.strategies import texts
-from tokenizer.patterns import PATTERNS, SAFE_CUTS, resolve_pattern
+from tokenizer.patterns import PATTERNS, resolve_pattern
 from tokenizer.pretokenize import iter_pretokens
 
 BYTE_RANKS = {bytes([byte]): byte for byte in range(256)}
@@ -37,17 +37,6 @@ def test_texts_are_cut_as_tiktoken_cuts_them(pattern: str, text: str) -> None:
 def test_plain_and_possessive_forms_cut_alike(text: str) -> None:
     """GPT-2's original form and tiktoken's faster one have the same matches."""
     assert regex.findall(PATTERNS["gpt2"], text) == regex.findall(POSSESSIVE_GPT2, text)
-
-
-@pytest.mark.parametrize("pattern", PATTERNS)
-@given(text=texts())
-def test_safe_cuts_change_no_pretoken(pattern: str, text: str) -> None:
-    """A text cut at any safe place has the pretokens of the whole text."""
-    whole = list(iter_pretokens(text.encode(), pattern=pattern))
-    for match in regex.finditer(SAFE_CUTS[PATTERNS[pattern]], text):
-        parts = (text[: match.start()], text[match.start() :])
-        cut = [one for part in parts for one in iter_pretokens(part.encode(), pattern=pattern)]
-        assert cut == whole
 
 
 def test_names_and_expressions_are_resolved() -> None:

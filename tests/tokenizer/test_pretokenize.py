@@ -6,7 +6,8 @@ from hypothesis import given
 
 from tests.strategies import byte_strings, special_token_lists, texts
 from tokenizer.patterns import PATTERNS
-from tokenizer.pretokenize import iter_pretokens, iter_segments, split_text
+from tokenizer.pretokenize import iter_pretokens, split_text
+from tokenizer.special_tokens import compile_special_tokens, cut_at_special_tokens
 
 
 @given(byte_strings(), special_token_lists())
@@ -14,7 +15,8 @@ def test_pretokens_and_special_tokens_joined_are_the_data(data: bytes, special: 
     """Every byte is in exactly one pretoken or special token, for any pattern."""
     for pattern in PATTERNS:
         joined = b""
-        for segment, special_token in iter_segments(data, special):
+        compiled = compile_special_tokens(special)
+        for segment, special_token in cut_at_special_tokens(data, compiled):
             joined += b"".join(iter_pretokens(segment, pattern=pattern))
             joined += special_token or b""
         assert joined == data
@@ -28,29 +30,14 @@ def test_valid_text_is_cut_as_its_characters_are(text: str) -> None:
         assert list(iter_pretokens(text.encode(), pattern=pattern)) == expected
 
 
-@given(byte_strings(), special_token_lists())
-def test_no_special_token_is_left_in_a_segment(data: bytes, special: list[str]) -> None:
-    """What lies between special tokens holds none of them."""
-    for segment, _ in iter_segments(data, special):
-        assert not any(token.encode() in segment for token in special)
-
-
-def test_longest_of_overlapping_special_tokens_wins() -> None:
-    """Of special tokens that start at one place the longest is taken, in any order given."""
-    data = b"a<|x|><|x|>b<|x|>"
-    expected = [(b"a", b"<|x|><|x|>"), (b"b", b"<|x|>"), (b"", None)]
-    assert list(iter_segments(data, ["<|x|>", "<|x|><|x|>"])) == expected
-    assert list(iter_segments(data, ["<|x|><|x|>", "<|x|>"])) == expected
-
-
 def test_invalid_bytes_are_characters_of_their_own() -> None:
-    """An invalid byte is like punctuation: it parts words, and a blank before it belongs to it."""
+    """An invalid byte is like punctuation: it separates words, and takes the space before it."""
     pretokens = list(iter_pretokens(b"ab\xffcd \xc3\xc3 \xc3\xa9", pattern="gpt2"))
     assert pretokens == [b"ab", b"\xff", b"cd", b" \xc3\xc3", b" \xc3\xa9"]
 
 
-def test_contractions_are_pretokens_only_when_a_word_does_not_go_on() -> None:
-    """Contractions are taken by prefix, as GPT-2 does, and only in lower case."""
+def test_contractions_are_taken_by_prefix() -> None:
+    """A contraction is a pretoken also when its word continues, as in GPT-2; in lower case only."""
     assert list(iter_pretokens(b"it's 'sun IT'S", pattern="gpt2")) == [
         *(b"it", b"'s", b" '", b"sun", b" IT", b"'", b"S")
     ]
@@ -68,5 +55,5 @@ def test_contractions_are_pretokens_only_when_a_word_does_not_go_on() -> None:
 def test_patterns_with_gaps_groups_or_empty_matches_lose_nothing(
     expression: str, expected: list[str]
 ) -> None:
-    """A pattern of the user's that leaves text out still gives pretokens that are the text."""
+    """With a pattern that leaves text out, the pretokens are still the whole text."""
     assert split_text("ab 12 cd", regex.compile(expression)) == expected

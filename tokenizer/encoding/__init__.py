@@ -1,1 +1,1 @@
-"""From text to token ids and back."""
+"""From text to token ids and back: in memory, and from a file to a shard on disk."""

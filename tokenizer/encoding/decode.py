@@ -1,4 +1,4 @@
-"""Own the decoding of token ids one at a time, as a model produces them."""
+"""Decoding token ids one at a time, as a model produces them."""
 
 import codecs
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 class IncrementalDecoder:
     r"""Turn token ids into text piece by piece, never showing half a character.
 
-    All pieces together are what `Tokenizer.decode` gives for all the ids.
+    The pieces joined are what `Tokenizer.decode` gives for all the ids.
 
     >>> decoder = IncrementalDecoder({0: b"\xc3", 1: b"\xa9"})
     >>> [decoder.push(0), decoder.push(1), decoder.finish()]
@@ -22,19 +22,19 @@ class IncrementalDecoder:
         """Take the next id and return the characters that are complete now, often none.
 
         Raises:
-            ValueError: the id is not in the vocabulary.
+            ValueError: The id is not in the vocabulary.
         """
         return self._decoder.decode(token_bytes(self._vocab, token_id))
 
     def finish(self) -> str:
-        """Return what is left at the end, U+FFFD for half a character, and start afresh."""
+        """Return what is left at the end, U+FFFD for half a character; a new text can follow."""
         rest = self._decoder.decode(b"", final=True)
         self._decoder.reset()
         return rest
 
 
 def token_bytes(vocab: Mapping[int, bytes], token_id: int) -> bytes:
-    """Return a token's bytes; `ValueError` names an id that the vocabulary does not have."""
+    """Return a token's bytes; `ValueError` names an id that is not in the vocabulary."""
     try:
         return vocab[token_id]
     except KeyError:

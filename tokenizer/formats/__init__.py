@@ -1,1 +1,1 @@
-"""The vocabulary files that other tools read."""
+"""Vocabulary files: our folder of them, and the formats that other tools read."""

@@ -1,7 +1,7 @@
-"""Own GPT-2's way of writing bytes as printable characters, which its files and Hugging Face use.
+"""GPT-2's way to write bytes as printable characters, which its files and Hugging Face use.
 
 Source: openai/gpt-2 src/encoder.py, `bytes_to_unicode`. The 188 bytes that are visible in Latin-1
-stand for themselves; the other 68 (controls, spaces, soft hyphen) for U+0100 onwards.
+are written as they are; the other 68 (controls, spaces, soft hyphen) as U+0100 onwards.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def characters_to_bytes(text: str) -> bytes:
 
 
 def all_characters_to_bytes(texts: Sequence[str]) -> list[bytes] | None:
-    """Read many texts at once, in half the time; None where `characters_to_bytes` refuses one."""
+    """Read many texts at once, in half the time; None when `characters_to_bytes` refuses one."""
     try:
         data = bytes(map(_BYTE_OF.__getitem__, "".join(texts)))
     except KeyError:

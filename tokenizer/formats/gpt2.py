@@ -1,4 +1,4 @@
-"""Own GPT-2's two vocabulary files: `vocab.json` (token to id) and `merges.txt`.
+"""GPT-2's two vocabulary files: `vocab.json` (token to id) and `merges.txt`.
 
 Both write bytes as printable characters (`tokenizer.formats.byte_level`), so that tokens with
 spaces, line ends or invalid UTF-8 are as safe as any other. Our `merges.txt` has no `#version`
@@ -36,10 +36,10 @@ def format_vocab(vocab: Mapping[int, bytes]) -> str:
 
 
 def read_vocab(path: Path, special_tokens: Sequence[str] = ()) -> dict[int, bytes]:
-    """Read `vocab.json`; some tools write special tokens as they are, which is accepted.
+    """Read `vocab.json`; special tokens may be written as plain text, as some tools do.
 
     Raises:
-        ValueError: the file is not a JSON object of distinct ids, or holds other characters.
+        ValueError: The file is not a JSON object of distinct ids, or holds other characters.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -81,7 +81,7 @@ def read_merges(path: Path) -> list[tuple[bytes, bytes]]:
     """Read `merges.txt`, with or without its `#version` line.
 
     Raises:
-        ValueError: a line is not two tokens with one space between, naming the line.
+        ValueError: A line is not two tokens with one space between; the message names it.
     """
     text = path.read_text(encoding="utf-8").removesuffix("\n")
     if not text:

@@ -1,14 +1,17 @@
-"""Own the Hugging Face `tokenizer.json`, which `tokenizers` and `transformers` load.
+"""Hugging Face's `tokenizer.json`, which `tokenizers` and `transformers` load.
 
 Source: huggingface/tokenizers, the serialized forms of `BPE`, `ByteLevel`, `Split`, `AddedToken`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from tokenizer.formats.byte_level import bytes_to_characters
-from tokenizer.patterns import PATTERNS, resolve_pattern
+from tokenizer.patterns import is_gpt2_pattern, resolve_pattern
+
+_Json: TypeAlias = dict[str, Any]
+"""A JSON object: its values are of any type."""
 
 
 def format_tokenizer_json(
@@ -23,7 +26,7 @@ def format_tokenizer_json(
     syntax differs from that of `regex` in rare corners.
 
     Raises:
-        ValueError: a special token looks like another token of the file.
+        ValueError: A special token looks like another token of the file.
     """
     content = {
         "version": "1.0",
@@ -31,7 +34,7 @@ def format_tokenizer_json(
         "padding": None,
         "added_tokens": _added_tokens(vocab, special_tokens),
         "normalizer": None,
-        "pre_tokenizer": _pre_tokenizer(resolve_pattern(pattern)),
+        "pre_tokenizer": _pre_tokenizer(pattern),
         "post_processor": None,
         "decoder": _byte_level(use_regex=False),
         "model": _model(vocab, merges, special_tokens),
@@ -39,7 +42,7 @@ def format_tokenizer_json(
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
-def _added_tokens(vocab: Mapping[int, bytes], special_tokens: Sequence[str]) -> list[Any]:
+def _added_tokens(vocab: Mapping[int, bytes], special_tokens: Sequence[str]) -> list[_Json]:
     ids = {token: token_id for token_id, token in vocab.items()}
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     added = [
@@ -49,19 +52,19 @@ def _added_tokens(vocab: Mapping[int, bytes], special_tokens: Sequence[str]) -> 
     return sorted(added, key=lambda entry: entry["id"])
 
 
-def _pre_tokenizer(pattern: str) -> dict[str, Any]:
-    if pattern == PATTERNS["gpt2"]:
-        return _byte_level(use_regex=True)  # which is this very pattern, compiled in
+def _pre_tokenizer(pattern: str) -> _Json:
+    if is_gpt2_pattern(pattern):
+        return _byte_level(use_regex=True)  # its regex is this same pattern
     split = {
         "type": "Split",
-        "pattern": {"Regex": pattern},
+        "pattern": {"Regex": resolve_pattern(pattern)},
         "behavior": "Isolated",
         "invert": False,
     }
     return {"type": "Sequence", "pretokenizers": [split, _byte_level(use_regex=False)]}
 
 
-def _byte_level(*, use_regex: bool) -> dict[str, Any]:
+def _byte_level(*, use_regex: bool) -> _Json:
     return {
         "type": "ByteLevel",
         "add_prefix_space": False,
@@ -74,7 +77,7 @@ def _model(
     vocab: Mapping[int, bytes],
     merges: Sequence[tuple[bytes, bytes]],
     special_tokens: Sequence[str],
-) -> dict[str, Any]:
+) -> _Json:
     texts = {token.encode("utf-8"): token for token in special_tokens}
     tokens: dict[str, int] = {}
     for token_id, token in vocab.items():

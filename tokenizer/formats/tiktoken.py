@@ -1,4 +1,4 @@
-"""Own `ranks.tiktoken`: a line for each token that is not special, its base64 and its id.
+"""`ranks.tiktoken`: for each token that is not special a line, its base64 and its id.
 
 Source: openai/tiktoken tiktoken/load.py, `dump_tiktoken_bpe`. tiktoken merges the pair whose joint
 token has the lowest id, so the ids have to rise in the order of the merges.
@@ -14,7 +14,7 @@ def format_ranks(
     merges: Sequence[tuple[bytes, bytes]],
     special_tokens: Sequence[str],
 ) -> str:
-    """Write the ranks file; `ValueError` when the ids do not rise with the merges."""
+    """Return the file's text; `ValueError` when the ids do not rise with the merges."""
     ids = {token: token_id for token_id, token in vocab.items()}
     merged_ids = [ids[left + right] for left, right in merges]
     for earlier, later in pairwise(merged_ids):

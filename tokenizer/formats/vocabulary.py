@@ -1,6 +1,6 @@
-"""Own what a tokenizer is made of, its checks, and the folder it is kept in.
+"""What a tokenizer is made of: its parts, their checks, and the folder they are kept in.
 
-The folder holds GPT-2's `vocab.json` and `merges.txt`, Hugging Face's `tokenizer.json`, tiktoken's
+The folder has GPT-2's `vocab.json` and `merges.txt`, Hugging Face's `tokenizer.json`, tiktoken's
 `ranks.tiktoken`, and `owt.json` with the split pattern and the special tokens. We read the first
 two and the last; the others are for other tools. Nothing is pickled.
 """
@@ -26,10 +26,10 @@ SETTINGS_FILE = "owt.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Vocabulary:
-    """Hold all that determines a tokenizer's ids."""
+    """All that determines a tokenizer's ids."""
 
     vocab: dict[int, bytes]
-    """The bytes of each token id, from 0 on without a gap."""
+    """The bytes of each token id; ids run from 0 without a gap."""
 
     merges: list[tuple[bytes, bytes]]
     """The merges in the order in which they are applied."""
@@ -39,6 +39,16 @@ class Vocabulary:
 
     pattern: str
     """The split pattern's name or regex."""
+
+
+def build_vocab(
+    merges: Sequence[tuple[bytes, bytes]], special_tokens: Sequence[str]
+) -> dict[int, bytes]:
+    """Number the tokens: 256 bytes, then the merges in order, special tokens last."""
+    tokens = [bytes([byte]) for byte in range(NUM_BYTES)]
+    tokens += [left + right for left, right in merges]
+    tokens += [token.encode("utf-8") for token in special_tokens]
+    return dict(enumerate(tokens))
 
 
 def check_vocab(vocab: Mapping[int, bytes], merges: Sequence[tuple[bytes, bytes]]) -> None:
@@ -90,7 +100,7 @@ def check_complete(
     merges: Sequence[tuple[bytes, bytes]],
     special_tokens: Sequence[str],
 ) -> None:
-    """Raise `ValueError` when a token can never come out: then files do not fit together."""
+    """Raise `ValueError` when no text can give a token: then the files do not fit together."""
     made = {left + right for left, right in merges}
     made.update(token.encode("utf-8") for token in special_tokens)
     for token_id, token in vocab.items():
@@ -120,7 +130,7 @@ def save_vocabulary(
     """Write the five files of a tokenizer; the folder is created, `owt.json` is written last.
 
     Raises:
-        ValueError: the parts do not fit together, or a format cannot express them.
+        ValueError: The parts do not fit together, or a format cannot express them.
     """
     check_special_tokens(special_tokens)
     check_vocab(vocab, merges)
@@ -143,8 +153,8 @@ def load_vocabulary(folder: Path) -> Vocabulary:
     """Read a folder that `save_vocabulary` wrote.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file is malformed, or the files disagree.
+        FileNotFoundError: A file is missing.
+        ValueError: A file is malformed, or the files disagree.
     """
     pattern, special_tokens = _read_settings(folder / SETTINGS_FILE)
     vocab, merges = read_vocabulary_files(folder / VOCAB_FILE, folder / MERGES_FILE, special_tokens)

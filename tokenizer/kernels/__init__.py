@@ -1,4 +1,4 @@
-"""Hold the Numba kernels of counting, merging and encoding; import the modules, not the package.
+"""The Numba kernels that count pretokens, train merges and encode; nothing here needs other rooms.
 
-Each kernel releases the GIL and is compiled once per machine, then loaded from Numba's cache.
+Each kernel releases the GIL. It is compiled once per machine, then loaded from Numba's cache.
 """

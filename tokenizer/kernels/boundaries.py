@@ -1,4 +1,4 @@
-r"""Own finding where pretokens start: GPT-2's pattern as algebra on bit masks of 64 bytes.
+r"""Where pretokens start: GPT-2's pattern as algebra on bit masks of 64 bytes.
 
 With L, D, W, S the masks of letters, digits, whitespace and spaces, Xp the mask X of the character
 before, and Wn the whitespace of the character after, a pretoken of
@@ -7,12 +7,12 @@ before, and Wn the whitespace of the character after, a pretoken of
     (W & ~Wp) | (W & ~Wn) | (~W & Wp & ~Sp) | (~W & ~Wp & ((L ^ Lp) | (D ^ Dp)))
 
 with three patches: the first character of a segment is a start; after a segment's last character Wn
-is 1; and contractions, at apostrophes that are starts, take their letters back. (Source: section 3
-of the project's architecture; proven against `regex` in the tests.)
+is 1; and a contraction, at an apostrophe that is a start, keeps its letters. (Design and measures:
+docs/decisions/0005; checked against `regex` in the tests.)
 
 All bytes of a character carry its class. A block ends at a character's end, so at most 3 bytes
 short of 64, and no character lies in two blocks. Each byte that is not UTF-8 is a character of
-class "other", as in `bytes.decode("utf-8", "surrogateescape")`.
+class "other" (`wide_characters`).
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.kernels.classes import DIGIT, LETTER, OTHER, WHITESPACE
+from tokenizer.kernels.classes import WHITESPACE
 from tokenizer.kernels.intrinsics import (
     BLOCK_BYTES,
     borrowed,
@@ -31,6 +31,7 @@ from tokenizer.kernels.intrinsics import (
     trailing_zeros,
 )
 from tokenizer.kernels.jit import kernel
+from tokenizer.kernels.wide_characters import classify_wide, to_first_bytes, wide_character
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, no-any-return, return-value"
@@ -40,7 +41,7 @@ SPECIAL_FLAG = np.uint32(1 << 31)
 
 
 class SpecialArrays(NamedTuple):
-    """Hold the special tokens as kernels read them."""
+    """The special tokens as kernels read them."""
 
     first_bytes: NDArray[np.uint8]
     """The different first bytes."""
@@ -53,7 +54,7 @@ class SpecialArrays(NamedTuple):
 
 
 def special_arrays(special_tokens: Sequence[bytes]) -> SpecialArrays:
-    """Return the arrays; the caller gives the special tokens in falling length."""
+    """Return the arrays; the caller gives the special tokens longest first."""
     lengths = [len(token) for token in special_tokens]
     return SpecialArrays(
         first_bytes=np.array(sorted({token[0] for token in special_tokens}), dtype=np.uint8),
@@ -63,85 +64,9 @@ def special_arrays(special_tokens: Sequence[bytes]) -> SpecialArrays:
 
 
 STARTS_SLACK = 8
-"""Items after the last start that are written and mean nothing."""
+"""Items after the last start that kernels write, with no meaning."""
 
 _ZERO, _ONE, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
-
-
-@kernel
-def _character(
-    data: NDArray[np.uint8], at: int, end: int, classes: NDArray[np.uint8]
-) -> tuple[int, int]:
-    """Return (bytes, class) of the non-ASCII character at `at`; (1, OTHER) where it is invalid.
-
-    Well-formed sequences: The Unicode Standard, table 3-7.
-    """
-    first = np.int64(data[at])
-    if first < 0xC2 or first > 0xF4:
-        return 1, OTHER
-    length = 2 if first < 0xE0 else (3 if first < 0xF0 else 4)
-    if at + length > end:
-        return 1, OTHER
-    code = first & (0x7F >> length)
-    for i in range(1, length):
-        byte = np.int64(data[at + i])
-        if byte & 0xC0 != 0x80:
-            return 1, OTHER
-        code = (code << 6) | (byte & 0x3F)
-    is_overlong = (length == 3 and code < 0x800) or (length == 4 and code < 0x10000)
-    if is_overlong or code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-        return 1, OTHER
-    return length, np.int64(classes[code])
-
-
-@kernel
-def _classify_wide(
-    data: NDArray[np.uint8],
-    begin: int,
-    end: int,
-    size: int,
-    wide: np.uint64,
-    classes: NDArray[np.uint8],
-) -> tuple[int, np.uint64, np.uint64, np.uint64, np.uint64]:
-    """Classify the non-ASCII characters of a block.
-
-    Returns (bytes of the block up to a character that does not end in it, letters, digits,
-    whitespace, last bytes of whitespace characters), the last four as masks.
-    """
-    letters = digits = whitespace = last_bytes = _ZERO
-    while wide != _ZERO:
-        place = trailing_zeros(wide)
-        if place >= size:
-            break
-        length, kind = _character(data, begin + place, end, classes)
-        if place + length > size:
-            size = place
-            break
-        bits = ((_ONE << np.uint64(length)) - _ONE) << np.uint64(place)
-        wide &= ~bits
-        if kind == LETTER:
-            letters |= bits
-        elif kind == DIGIT:
-            digits |= bits
-        elif kind == WHITESPACE:
-            whitespace |= bits
-            last_bytes |= _ONE << np.uint64(place + length - 1)
-    return size, letters, digits, whitespace, last_bytes
-
-
-@kernel
-def _to_first_bytes(
-    data: NDArray[np.uint8], begin: int, starts: np.uint64, last_bytes: np.uint64
-) -> np.uint64:
-    """Move starts at last bytes of wide whitespace (2 or 3 bytes long) to the first bytes."""
-    wrong = starts & last_bytes
-    starts &= ~last_bytes
-    while wrong != _ZERO:
-        place = trailing_zeros(wrong)
-        wrong &= wrong - _ONE
-        back = 1 if data[begin + place - 1] >= 0xC0 else 2
-        starts |= _ONE << np.uint64(place - back)
-    return starts
 
 
 @kernel
@@ -214,7 +139,7 @@ def mark_segment(
         size = min(end - begin, BLOCK_BYTES)
         last_bytes = _ZERO
         if wide != _ZERO:
-            size, more_letters, more_digits, more_white, last_bytes = _classify_wide(
+            size, more_letters, more_digits, more_white, last_bytes = classify_wide(
                 data, begin, end, size, wide, classes
             )
             letters |= more_letters
@@ -224,7 +149,7 @@ def mark_segment(
         after = data[begin + size]
         white_after = np.uint64(begin + size >= end or after == 32 or 9 <= after <= 13)
         if after >= 0x80 and begin + size < end:
-            kind = _character(data, begin + size, end, classes)[1]
+            kind = wide_character(data, begin + size, end, classes)[1]
             white_after = np.uint64(kind == WHITESPACE)
         valid = _ALL >> (np.uint64(BLOCK_BYTES - 1) - last)
         lp = (letters << _ONE) | letter_before
@@ -234,7 +159,7 @@ def mark_segment(
         wn = ((whitespace & (valid >> _ONE << _ONE)) >> _ONE) | (white_after << last)
         last_white = whitespace & ~wn
         if last_bytes != _ZERO:
-            last_white = _to_first_bytes(data, begin, last_white & valid, last_bytes)
+            last_white = to_first_bytes(data, begin, last_white & valid, last_bytes)
         starts = (whitespace & ~wp) | last_white | (~whitespace & wp & ~sp)
         starts |= ~whitespace & ~wp & ((letters ^ lp) | (digits ^ dp))
         starts = ((starts & ~clear) | add) & valid
@@ -243,7 +168,7 @@ def mark_segment(
             starts, clear, add = _patch_contractions(data, begin, end, starts, apostrophes, size)
         num_starts = count_bits(starts)
         for first in range(count, count + num_starts, STARTS_SLACK):
-            # Always eight: a branch for each would often be mispredicted.
+            # Always eight: the processor would often mispredict a branch for each.
             for place in range(STARTS_SLACK):
                 starts_out[first + place] = begin + trailing_zeros(starts)
                 starts &= starts - _ONE

@@ -1,10 +1,10 @@
-"""Hold the classes of all characters as ranges of code points; made by `make golden`.
+"""The classes of all characters as ranges of code points; written by `make golden`.
 
 Made by `tokenizer.kernels.classes.write_class_ranges` with regex 2026.11.15.
 """
 
 CLASS_TABLE_SHA256 = "2cdc5e46f8e440acd623a4c8c0571106bb598ac98fcd63f5faa36be342f318a8"
-"""Of the table over all code points, one byte each; part of a tokenizer's fingerprint."""
+"""Hash of the table over all code points, one byte each; part of a tokenizer's fingerprint."""
 
 CLASS_RANGES: dict[str, str] = {
     "letter": """

@@ -1,4 +1,4 @@
-"""Own the class of every character: letter, digit, whitespace or other, as `regex` sees it.
+"""The class of every character: letter, digit, whitespace or other, as `regex` sees it.
 
 The classes are committed as ranges (`class_ranges.py`), because two versions of Unicode cut texts
 differently: the pinned `regex` and tiktoken 0.14 disagree on 17,144 letters.
@@ -13,20 +13,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.kernels.class_ranges import CLASS_RANGES, CLASS_TABLE_SHA256
-
-__all__ = ["CLASS_TABLE_SHA256", "class_table", "regex_classes", "write_class_ranges"]
+from tokenizer.kernels.class_ranges import CLASS_RANGES
 
 OTHER, LETTER, DIGIT, WHITESPACE = range(4)
 
 _NAMES = {LETTER: "letter", DIGIT: "digit", WHITESPACE: "whitespace"}
-_HEAD = '''"""Hold the classes of all characters as ranges of code points; made by `make golden`.
+_HEAD = '''"""The classes of all characters as ranges of code points; written by `make golden`.
 
 Made by `tokenizer.kernels.classes.write_class_ranges` with regex {version}.
 """
 
 CLASS_TABLE_SHA256 = "{digest}"
-"""Of the table over all code points, one byte each; part of a tokenizer's fingerprint."""
+"""Hash of the table over all code points, one byte each; part of a tokenizer's fingerprint."""
 
 CLASS_RANGES: dict[str, str] = {{
 '''
@@ -48,8 +46,8 @@ def regex_classes() -> NDArray[np.uint8]:
     """Return the class of every code point as the installed `regex` sees it; takes seconds."""
     import regex
 
-    # Surrogates are code points that no UTF-8 text has; with surrogateescape they stand for
-    # invalid bytes, and `regex` classes them like any character.
+    # No UTF-8 text has surrogates. With surrogateescape they represent invalid bytes, and `regex`
+    # gives them a class like any character.
     every = "".join(map(chr, range(sys.maxunicode + 1)))
     table = np.zeros(len(every), dtype=np.uint8)
     for value, pattern in ((LETTER, r"\p{L}+"), (DIGIT, r"\p{N}+"), (WHITESPACE, r"\s+")):

@@ -1,7 +1,7 @@
-"""Own the hash table that counts pretokens: short ones inline, long ones beside it.
+"""The hash table that counts pretokens: short ones in its slots, long ones beside it.
 
 A slot of the short table is four words: the key's two, the count, one unused, so that a slot never
-lies in two cache lines. The long table holds (hash, index + 1); a long pretoken's bytes lie in
+lies in two cache lines. The long table has (hash, index + 1); the bytes of long pretokens are in
 `long_data`. Linear probing, at most half full.
 """
 
@@ -26,18 +26,19 @@ from tokenizer.kernels.pretoken_keys import (
 # mypy: disable-error-code="arg-type, no-any-return, return-value"
 
 SLOT_WORDS = 4
+"""Words of a slot of the short table."""
 
-# Places in CountTable.sizes.
 NUM_SHORT, NUM_LONG, LONG_BYTES = range(3)
+"""Places in `CountTable.sizes`."""
 
 _BATCH = 64
-"""Pretokens whose slots are asked for before the first is looked at; 32 and 128 did no better."""
+"""Pretokens whose slots are prefetched before the first is read; 32 and 128 were no better."""
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
 class CountTable(NamedTuple):
-    """Hold the arrays of the table; a tuple, because kernels take it as one argument."""
+    """The arrays of the table; a tuple, because kernels take it as one argument."""
 
     sizes: NDArray[np.int64]
     short: NDArray[np.uint64]
@@ -58,9 +59,9 @@ def _add_short(
     slot: int,
     count: int,
 ) -> None:
-    """Add to the count of a key, from the slot on where it belongs.
+    """Add to the count of a key; `slot` is where the search for it starts.
 
-    Takes arrays and not the table: handing on a tuple counts references to all its arrays, which
+    Takes arrays and not the table: to pass on a tuple counts references to all its arrays, which
     made counting four times slower.
     """
     mask = len(short) - 1
@@ -85,7 +86,7 @@ def _short_slot(short: NDArray[np.uint64], low: np.uint64, high: np.uint64) -> i
 
 @kernel
 def _add_long(table: CountTable, data: NDArray[np.uint8], at: int, length: int, count: int) -> bool:
-    """Add to the count of a long pretoken; false, and nothing done, when there is no room."""
+    """Add to the count of a long pretoken; without room return false and change nothing."""
     hashed = long_hash(data, at, length)
     mask = len(table.long) // 2 - 1
     slot = np.int64(hashed & np.uint64(mask))
@@ -126,7 +127,7 @@ def _count_batch(
     """Count one occurrence each of the first `filled` keys."""
     for j in range(filled):
         low, high, slot = load_item(lows, j), load_item(highs, j), load_item(slots, j)
-        # The common case apart: the call for all others is not inlined and costs more than this.
+        # The common case is written out: the call for all others is not inlined and costs more.
         if load_item(short, slot) == low and load_item(short, slot + 1) == high:
             store_item(short, slot + 2, load_item(short, slot + 2) + _ONE)
         else:
@@ -139,7 +140,8 @@ def count_window(
 ) -> int:
     """Count the pretokens that `mark_window` found, from number `begin` to `count`.
 
-    Returns how far it came: less than `count` when the table must be enlarged first.
+    Returns the number of the first one not counted: less than `count` when the table must be
+    enlarged first.
     """
     table = borrowed(table)
     lows = np.empty(_BATCH, np.uint64)

@@ -1,10 +1,10 @@
-"""Own encoding pretokens by table look-up, with a bounded table that fills itself.
+"""Encoding pretokens by table look-up, with a bounded table that fills itself.
 
 A slot is four words: the key's two (`pretoken_keys`), the first token ids packed, and
-(place of the others in `pool` << 8) | number of ids. Long pretokens lie beside it as in
-`count_table`. When an array is full the whole table is emptied: what is frequent is back at once,
-and what comes out never depends on it. What runs for every pretoken takes single arrays: handing on
-a tuple copies it, and counts references to all its arrays where it is not borrowed.
+(place of all ids in `pool` << 8) | number of ids. Long pretokens are beside it, as in
+`count_table`. When an array is full, the whole table is emptied: frequent pretokens are soon back,
+and the ids never depend on it. What runs for every pretoken takes single arrays: to pass on a tuple
+copies it, and counts references to all its arrays where it is not borrowed.
 """
 
 from typing import NamedTuple
@@ -33,14 +33,16 @@ from tokenizer.kernels.ranked_merges import (
 # mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"
 
 SLOT_WORDS = 4
+"""Words of a slot of the short table."""
+
 WORD_BYTES = 8
-"""Ids are written a word at a time, so the output needs a word's room beyond the last one."""
+"""Ids are written a word at a time, so the output needs room for one more word at its end."""
 
 MAX_CACHED_BYTES = 255
 """Longer pretokens rarely come back, and their number of ids would not fit a slot's byte."""
 
-# Places in EncodeTable.sizes.
 NUM_SHORT, NUM_LONG, LONG_BYTES, POOL_SIZE, NUM_EMPTIED = range(5)
+"""Places in `EncodeTable.sizes`."""
 
 _BATCH = 64
 _ZERO = np.uint64(0)
@@ -48,7 +50,7 @@ _COUNT_MASK, _POOL_SHIFT = np.uint64(0xFF), np.uint64(8)
 
 
 class EncodeTable(NamedTuple):
-    """Hold the arrays of the table; a tuple, because kernels take it as one argument."""
+    """The arrays of the table; a tuple, because kernels take it as one argument."""
 
     sizes: NDArray[np.int64]
     short: NDArray[np.uint64]
@@ -57,7 +59,7 @@ class EncodeTable(NamedTuple):
 
     long_offsets: NDArray[np.int64]
     long_values: NDArray[np.uint64]
-    """Of each long pretoken: (place of its ids in `pool` << 8) | number of ids."""
+    """For each long pretoken, (place of its ids in `pool` << 8) | number of ids."""
 
     long_data: NDArray[np.uint8]
     pool: NDArray[np.int32]
@@ -65,7 +67,7 @@ class EncodeTable(NamedTuple):
 
     scratch_ids: NDArray[np.int32]
     scratch_ranks: NDArray[np.int32]
-    """(SCAN_BYTES,) of the pretoken that is being merged."""
+    """(SCAN_BYTES,) ids and ranks of the pretoken that is being merged."""
 
 
 @kernel
@@ -90,7 +92,7 @@ def _enter_short(
     out: NDArray[np.unsignedinteger],
     written: int,
 ) -> None:
-    """Write the ids of a short pretoken, and enter it in the table, which has room."""
+    """Write the ids of a short pretoken to `out`, and enter it in the table, which has room."""
     for i in range(size):
         out[written + i] = ids[i]
     bits = np.uint64(8 * out.itemsize)
@@ -208,7 +210,7 @@ def _encode_long(
 
 @kernel
 def _special_index(specials: SpecialArrays, data: NDArray[np.uint8], at: int, length: int) -> int:
-    """Return which special token stands at a place where one is known to stand."""
+    """Return the number of the special token that is data[at : at + length]."""
     for special in range(len(specials.offsets) - 1):
         begin = specials.offsets[special]
         if specials.offsets[special + 1] - begin == length and equal_bytes(
@@ -229,14 +231,14 @@ def _make_keys(
     highs: NDArray[np.uint64],
     slots: NDArray[np.int64],
 ) -> None:
-    """Write the keys of a batch and where they belong, and ask for those slots."""
+    """Write the keys of a batch and the slots where they belong, and prefetch those slots."""
     mask = np.int64(len(short) - 1)
     for i in range(first, last):
         start = load_item(starts, i)
         at = np.int64(start & ~SPECIAL_FLAG)
         length = np.int64(load_item(starts, i + 1) & ~SPECIAL_FLAG) - at
         if length > MAX_KEY_BYTES or start & SPECIAL_FLAG:
-            low, high, slot = np.uint64(1), _ZERO, np.int64(0)  # as no slot is, full or empty
+            low, high, slot = np.uint64(1), _ZERO, np.int64(0)  # a key that no slot has
         else:
             low, high = short_key(data, at, length)
             slot = np.int64(mix(low, high)) * SLOT_WORDS & mask
@@ -262,7 +264,7 @@ def encode_window(
     """Write the ids of what `mark_window` found to `out`; return (ids, separators).
 
     `out` has room for an id for each byte, and a word more. `ends` gets the places in `out` after
-    each special token number `separator` (-1: none), and one place more is written to.
+    each special token number `separator` (-1: none); it needs room for one place more.
     """
     table, merges, specials = borrowed(table), borrowed(merges), borrowed(specials)
     short, pool, sizes, ids = table.short, table.pool, table.sizes, table.scratch_ids

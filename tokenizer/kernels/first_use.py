@@ -1,16 +1,17 @@
-"""Own telling the user, once, why the very first use takes longer: kernels are being compiled."""
+"""The line that tells a user why the very first use takes longer: kernels are being compiled."""
 
 import logging
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+from tokenizer.kernels.untyped import Untyped
 
 logger = logging.getLogger(__name__)
 
 
 @cache
-def announce_compile(kernel: Any, purpose: str) -> None:
-    """Log a line when a kernel is not in Numba's on-disk cache yet, so that it will be compiled."""
+def announce_compile(kernel: Untyped, purpose: str) -> None:
+    """Log a line, once, when a kernel is not in Numba's on-disk cache and must be compiled."""
     folder = Path(kernel.stats.cache_path)
     if not any(folder.glob(f"*.{kernel.py_func.__name__}-*.nbi")):
         logger.info(

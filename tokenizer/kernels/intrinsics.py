@@ -1,60 +1,62 @@
-"""Own the few machine operations that Numba has no function for, as LLVM instructions.
+"""The few machine operations that Numba has no function for, as LLVM instructions.
 
-LLVM lowers the 64-byte vectors to AVX-512, AVX2 or NEON, whichever the processor has.
+LLVM compiles the 64-byte vectors to AVX-512, AVX2 or NEON, whichever the processor has.
 """
-
-from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, errors
 from numba.extending import intrinsic
 
+from tokenizer.kernels.untyped import Untyped
+
 BLOCK_BYTES = 64
-"""Bytes that are classified at once: one bit each in a 64-bit mask."""
+"""Bytes that are classified in one step: one bit each in a 64-bit mask."""
 
 _I1, _I8, _I32, _I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _BLOCK = ir.VectorType(_I8, BLOCK_BYTES)
 
 
-def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+def _address(
+    context: Untyped, builder: Untyped, array_type: Untyped, array: Untyped, index: Untyped
+) -> Untyped:
     """Return the address of `array[index]`, without a check for negative indices."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [index])
 
 
-def _require_integer(index: Any) -> None:
+def _require_integer(index: Untyped) -> None:
     if not isinstance(index, types.Integer):
         raise errors.TypingError(f"the argument must be an integer, not {index}")
 
 
-def _require_items(array: Any) -> None:
+def _require_items(array: Untyped) -> None:
     if not (isinstance(array, types.Array) and array.ndim == 1 and array.is_c_contig):
         raise errors.TypingError(f"the argument must be a contiguous 1-D array, not {array}")
 
 
-def _load_unaligned(builder: Any, address: Any, kind: Any) -> Any:
+def _load_unaligned(builder: Untyped, address: Untyped, kind: Untyped) -> Untyped:
     value = builder.load(builder.bitcast(address, kind.as_pointer()))
     value.align = 1
     return value
 
 
-def _mask(builder: Any, truths: Any) -> Any:
+def _mask(builder: Untyped, truths: Untyped) -> Untyped:
     """Pack 64 truth values into a word, that of the lowest address in the lowest bit."""
     return builder.bitcast(truths, _I64)
 
 
-def _all(value: int) -> Any:
+def _all(value: int) -> Untyped:
     return ir.Constant(_BLOCK, [value] * BLOCK_BYTES)
 
 
-def _prefetch(_typingctx: Any, array: Any, index: Any) -> Any:
+def _prefetch(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
     """Ask the processor to bring `array[index]` into its cache; any index is harmless."""
     _require_integer(index)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         address = _address(context, builder, sig.args[0], *args)
-        function: Any = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call] # numba
+        function: Untyped = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call] # numba
             builder.module,
             ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, _I32, _I32, _I32]),
             "llvm.prefetch.p0",
@@ -67,19 +69,19 @@ def _prefetch(_typingctx: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), codegen
 
 
-def _borrowed(_typingctx: Any, arrays: Any) -> Any:
+def _borrowed(_typingctx: Untyped, arrays: Untyped) -> Untyped:
     """Return a tuple of the same arrays that counts no references to them.
 
-    Numba counts by atomic operations whenever a tuple is handed on or an array taken out of it: two
+    Numba counts by atomic operations whenever a tuple is passed on or an array taken out of it: two
     fifths of the time of many small merges. The caller's references keep the arrays alive.
     """
-    kinds: Any = arrays
+    kinds: Untyped = arrays
     if not isinstance(arrays, types.BaseNamedTuple) or not all(
         isinstance(kind, types.Array) for kind in kinds
     ):
         raise errors.TypingError(f"the argument must be a named tuple of arrays, not {arrays}")
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         items = []
         for place, kind in enumerate(kinds):
             value = builder.extract_value(args[0], place)
@@ -91,7 +93,7 @@ def _borrowed(_typingctx: Any, arrays: Any) -> Any:
     return kinds(kinds), codegen
 
 
-def _load_item(_typingctx: Any, array: Any, index: Any) -> Any:
+def _load_item(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
     """Return `array[index]` of a contiguous 1-D array; the index must not be negative.
 
     Numba lets a negative index count from the end, at the price of a comparison and a selection
@@ -100,41 +102,41 @@ def _load_item(_typingctx: Any, array: Any, index: Any) -> Any:
     _require_items(array)
     _require_integer(index)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         return builder.load(_address(context, builder, sig.args[0], *args))
 
     return array.dtype(array, types.int64), codegen
 
 
-def _store_item(_typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+def _store_item(_typingctx: Untyped, array: Untyped, index: Untyped, value: Untyped) -> Untyped:
     """Write `array[index]` of a contiguous 1-D array; the index must not be negative."""
     _require_items(array)
     _require_integer(index)
     _require_integer(value)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         builder.store(args[2], _address(context, builder, sig.args[0], *args[:2]))
         return context.get_dummy_value()
 
     return types.void(array, types.int64, array.dtype), codegen
 
 
-def _load_word(_typingctx: Any, array: Any, index: Any) -> Any:
+def _load_word(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
     """Return the 8 bytes from `array[index]` on as a little-endian word, at any alignment."""
     _require_integer(index)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         return _load_unaligned(builder, _address(context, builder, sig.args[0], *args), _I64)
 
     return types.uint64(array, types.int64), codegen
 
 
-def _store_word(_typingctx: Any, array: Any, index: Any, word: Any) -> Any:
-    """Write a word's 8 bytes from `array[index]` on, at any alignment, whatever the item type."""
+def _store_word(_typingctx: Untyped, array: Untyped, index: Untyped, word: Untyped) -> Untyped:
+    """Write a word's 8 bytes from `array[index]` on, at any alignment, for any item type."""
     _require_integer(index)
     _require_integer(word)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         address = _address(context, builder, sig.args[0], *args[:2])
         store = builder.store(args[2], builder.bitcast(address, _I64.as_pointer()))
         store.align = 1
@@ -143,42 +145,32 @@ def _store_word(_typingctx: Any, array: Any, index: Any, word: Any) -> Any:
     return types.void(array, types.int64, types.uint64), codegen
 
 
-def _trailing_zeros(_typingctx: Any, word: Any) -> Any:
+def _trailing_zeros(_typingctx: Untyped, word: Untyped) -> Untyped:
     """Return the place of the lowest set bit; of zero, 64."""
     _require_integer(word)
 
-    def codegen(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+    def codegen(_context: Untyped, builder: Untyped, _sig: Untyped, args: Untyped) -> Untyped:
         return builder.cttz(args[0], _I1(0))
 
     return types.int64(types.uint64), codegen
 
 
-def _count_bits(_typingctx: Any, word: Any) -> Any:
+def _count_bits(_typingctx: Untyped, word: Untyped) -> Untyped:
     """Return how many bits are set."""
     _require_integer(word)
 
-    def codegen(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+    def codegen(_context: Untyped, builder: Untyped, _sig: Untyped, args: Untyped) -> Untyped:
         return builder.ctpop(args[0])
 
     return types.int64(types.uint64), codegen
 
 
-def _swap_bytes(_typingctx: Any, word: Any) -> Any:
-    """Return the word with its bytes in reverse, so that words compare as byte strings do."""
-    _require_integer(word)
-
-    def codegen(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
-        return builder.bswap(args[0])
-
-    return types.uint64(types.uint64), codegen
-
-
-def _equal_mask(_typingctx: Any, array: Any, index: Any, byte: Any) -> Any:
+def _equal_mask(_typingctx: Untyped, array: Untyped, index: Untyped, byte: Untyped) -> Untyped:
     """Return the mask of the 64 bytes from `array[index]` on that equal `byte`."""
     _require_integer(index)
     _require_integer(byte)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         block = _load_unaligned(builder, _address(context, builder, sig.args[0], *args[:2]), _BLOCK)
         one = builder.insert_element(ir.Constant(_BLOCK, ir.Undefined), args[2], _I32(0))
         zeros = ir.Constant(ir.VectorType(_I32, BLOCK_BYTES), [0] * BLOCK_BYTES)
@@ -188,7 +180,7 @@ def _equal_mask(_typingctx: Any, array: Any, index: Any, byte: Any) -> Any:
     return types.uint64(array, types.int64, types.uint8), codegen
 
 
-def _classify_block(_typingctx: Any, array: Any, index: Any) -> Any:
+def _classify_block(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
     r"""Return six masks of the 64 bytes from `array[index]` on.
 
     In order: ASCII letters, digits, whitespace (GPT-2's `\s` in ASCII), spaces, apostrophes, and
@@ -196,14 +188,14 @@ def _classify_block(_typingctx: Any, array: Any, index: Any) -> Any:
     """
     _require_integer(index)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         block = _load_unaligned(builder, _address(context, builder, sig.args[0], *args), _BLOCK)
 
-        def in_range(values: Any, first: str, count: int) -> Any:
-            # One unsigned comparison for both ends: what lies below wraps around to large values.
+        def in_range(values: Untyped, first: str, count: int) -> Untyped:
+            # One unsigned comparison for both ends: smaller values wrap around to large ones.
             return builder.icmp_unsigned("<", builder.sub(values, _all(ord(first))), _all(count))
 
-        def equals(value: str) -> Any:
+        def equals(value: str) -> Untyped:
             return builder.icmp_unsigned("==", block, _all(ord(value)))
 
         spaces = equals(" ")
@@ -218,19 +210,18 @@ def _classify_block(_typingctx: Any, array: Any, index: Any) -> Any:
         words = [_mask(builder, mask) for mask in masks]
         return context.make_tuple(builder, sig.return_type, words)
 
-    masks: Any = types.UniTuple(types.uint64, 6)  # type: ignore[no-untyped-call] # numba
+    masks: Untyped = types.UniTuple(types.uint64, 6)  # type: ignore[no-untyped-call] # numba
     return masks(array, types.int64), codegen
 
 
-# `Any`, because the decorator's own types know nothing of how kernels call these.
-prefetch: Any = intrinsic(_prefetch)
-borrowed: Any = intrinsic(_borrowed)
-load_item: Any = intrinsic(_load_item)
-store_item: Any = intrinsic(_store_item)
-load_word: Any = intrinsic(_load_word)
-store_word: Any = intrinsic(_store_word)
-trailing_zeros: Any = intrinsic(_trailing_zeros)
-count_bits: Any = intrinsic(_count_bits)
-swap_bytes: Any = intrinsic(_swap_bytes)
-equal_mask: Any = intrinsic(_equal_mask)
-classify_block: Any = intrinsic(_classify_block)
+# The decorator's own types say nothing of how kernels call these.
+prefetch: Untyped = intrinsic(_prefetch)
+borrowed: Untyped = intrinsic(_borrowed)
+load_item: Untyped = intrinsic(_load_item)
+store_item: Untyped = intrinsic(_store_item)
+load_word: Untyped = intrinsic(_load_word)
+store_word: Untyped = intrinsic(_store_word)
+trailing_zeros: Untyped = intrinsic(_trailing_zeros)
+count_bits: Untyped = intrinsic(_count_bits)
+equal_mask: Untyped = intrinsic(_equal_mask)
+classify_block: Untyped = intrinsic(_classify_block)

@@ -1,8 +1,8 @@
-"""Own how kernels are compiled: without the GIL, once per machine and state of their sources.
+"""How kernels are compiled: without the GIL, once per machine and version of their sources.
 
 Numba's on-disk cache looks at the file of the compiled function only. A kernel that calls one of
 another file would keep the old callee when that file changes, and with it an old layout of the
-shared arrays. So the cache folder's name has the hash of all kernel sources in it.
+shared arrays. So the name of the cache folder has the hash of all kernel sources in it.
 """
 
 import gc
@@ -12,17 +12,18 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from numba import config, njit
 from numba.core.registry import cpu_target
 
+from tokenizer.kernels.untyped import Untyped
+
 _SOURCES = Path(__file__).parent
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function at its first call, or load it from the cache of these very sources."""
-    settings: Any = config  # its attributes come from environment variables
+def kernel(function: Callable[..., Untyped]) -> Untyped:
+    """Compile a function at its first call, or load it from the cache of these sources."""
+    settings: Untyped = config  # its attributes come from environment variables
     folder = settings.CACHE_DIR
     settings.CACHE_DIR = str(_cache_folder(folder or str(_SOURCES / "__pycache__")))
     try:
@@ -31,7 +32,7 @@ def kernel(function: Callable[..., Any]) -> Any:
         settings.CACHE_DIR = folder
 
 
-def inlined(function: Callable[..., Any]) -> Any:
+def inlined(function: Callable[..., Untyped]) -> Untyped:
     """Compile a function into each kernel that calls it."""
     return njit(inline="always")(function)
 
@@ -39,19 +40,19 @@ def inlined(function: Callable[..., Any]) -> Any:
 def _prepare_numba() -> None:
     """Do what Numba does at the first kernel, in half the time (0.16 for 0.33 s, measured).
 
-    It imports SciPy there to learn whether BLAS could be called, for which it is enough that SciPy
-    can be found: who calls BLAS has it imported then. And the garbage collector looks in vain,
-    again and again, through the many objects that are made and stay.
+    Numba imports SciPy there to learn whether BLAS could be called. It is enough that SciPy can be
+    found: the first kernel that calls BLAS imports it. The garbage collector is off meanwhile,
+    because the many objects that are made here all stay.
     """
-    linalg: Any = import_module("numba.np.linalg")
-    # A Numba without this function has nothing to be put off.
+    linalg: Untyped = import_module("numba.np.linalg")
+    # A Numba without this function imports no SciPy here.
     ensure_blas = getattr(linalg, "ensure_blas", None)
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         if ensure_blas is not None and find_spec("scipy") is not None:
             linalg.ensure_blas = lambda: None
-        arraymath: Any = import_module("numba.np.arraymath")
+        arraymath: Untyped = import_module("numba.np.arraymath")
         cpu_target.target_context.refresh()
     finally:
         if ensure_blas is not None:

@@ -1,7 +1,7 @@
-"""Own merging one long pretoken in time in proportion to its length.
+"""Merging one long pretoken in time in proportion to its length.
 
-The places where the merge of a rank fits are a doubly linked list for each rank. Ranks are worked
-off in ascending order; new pairs nearly always have higher ranks, since they were learned later.
+For each rank, the places where its merge fits are a doubly linked list. Ranks are done in ascending
+order; new pairs nearly always have higher ranks, because they were learned later.
 """
 
 from typing import NamedTuple
@@ -16,10 +16,11 @@ from tokenizer.kernels.ranked_merges import MAX_RANK, Merges, rank_of
 # mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"
 
 NONE = -1
+"""No place: the end of a list, or no neighbour."""
 
 
 class PlaceLists(NamedTuple):
-    """Hold the lists: for each rank its ends, for each place its rank and its neighbours."""
+    """The lists: for each rank its two ends, for each place its rank and its neighbours."""
 
     heads: NDArray[np.int32]
     tails: NDArray[np.int32]
@@ -62,9 +63,9 @@ def _remove(lists: PlaceLists, place: int) -> None:
 
 @kernel
 def _sort_list(lists: PlaceLists, rank: int) -> None:
-    """Bring a rank's places into ascending order, where they are not.
+    """Sort a rank's places in ascending order, where they are not yet.
 
-    Only a token that two different merges make, and that merges with itself, needs it.
+    Needed only for a token that two different merges make and that merges with itself.
     """
     count = np.int64(0)
     is_sorted = True
@@ -131,7 +132,7 @@ def _merge_rank(
     before: NDArray[np.int32],
     after: NDArray[np.int32],
 ) -> int:
-    """Merge at all places of a rank; return the rank to go on with."""
+    """Merge at all places of a rank; return the rank to do next."""
     token = merges.merged_ids[rank]
     lowest = rank + 1
     while lists.heads[rank] != NONE and lowest > rank:

@@ -1,4 +1,4 @@
-"""Own the merge loop: find the best pair, replace it everywhere, keep the counts right."""
+"""The merge loop: find the best pair, replace it everywhere, keep the counts right."""
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, no-any-return, return-value"
@@ -9,35 +9,39 @@ from numpy.typing import NDArray
 from tokenizer.kernels.intrinsics import borrowed, prefetch
 from tokenizer.kernels.jit import inlined, kernel
 from tokenizer.kernels.merge_state import (
+    BYTES_FULL,
     BYTES_SIZE,
+    CELL_SHIFT,
     CONSUMED,
+    COUNT_MASK,
+    DONE,
+    EXHAUSTED,
+    HEAP_FULL,
     HEAP_SIZE,
     HEAP_WIDTH,
     NUM_MERGES,
     NUM_PAIRS,
     NUM_TOKENS,
+    PAIRS_FULL,
+    POOL_FULL,
     POOL_SIZE,
     SEPARATOR,
     THRESHOLD,
     MergeState,
 )
 from tokenizer.kernels.pair_heap import order_word, peek_best, push_pair
-from tokenizer.kernels.pair_table import enter_pair, find_pair, pair_key, pair_place
+from tokenizer.kernels.pair_table import enter_pair, find_pair
 
-# What run_merges and number_pairs return.
-DONE, EXHAUSTED, POOL_FULL, PAIRS_FULL, HEAP_FULL, BYTES_FULL = range(6)
-
-_SHIFT = np.uint64(32)
-_LOW = np.uint64(0xFFFFFFFF)
-# Visits ahead whose cells are asked for: of 4, 8, 16 and 32 the best on large runs, and harmless.
 _AHEAD = 16
+"""Visits ahead whose cells are prefetched: of 4, 8, 16 and 32 the best on large runs, and harmless
+on small ones."""
 
 
 @kernel
 def _large_count(
     cell: int, word_offsets: NDArray[np.int64], word_counts: NDArray[np.int64]
 ) -> np.int64:
-    """Return the count of the pretoken that a cell lies in, by bisection."""
+    """Return the count of the pretoken that has a cell, by bisection."""
     first, last = np.int64(0), np.int64(len(word_counts))
     while last - first > 1:
         middle = (first + last) // 2
@@ -48,91 +52,13 @@ def _large_count(
     return word_counts[first]
 
 
-@kernel
-def number_pairs(state: MergeState) -> int:
-    """Find all pairs in the cells anew, with their counts and the places of their runs.
-
-    Returns DONE, or PAIRS_FULL when there is no room for so many. `sizes[POOL_SIZE]` is then what
-    `fill_runs` writes to the pool. Used at the start, to go on from a checkpoint, and to drop what
-    is stale when the pool is full.
-    """
-    state = borrowed(state)
-    sizes = state.sizes
-    state.table[:] = np.uint64(0)
-    sizes[NUM_PAIRS] = sizes[POOL_SIZE] = sizes[HEAP_SIZE] = sizes[THRESHOLD] = 0
-    if not _count_pairs(state):
-        return PAIRS_FULL
-    for pair in range(sizes[NUM_PAIRS]):
-        state.run_start[pair] = sizes[POOL_SIZE]
-        sizes[POOL_SIZE] += state.run_length[pair]
-    return DONE
-
-
-@kernel
-def _count_pairs(state: MergeState) -> bool:
-    """Number all pairs, with counts and run lengths; false when there is no room for them."""
-    cells, table, token_length = state.cells, state.table, state.token_length
-    pair_count, run_length = state.pair_count, state.run_length
-    num_pairs = np.int64(0)
-    max_pairs = min(len(state.pair_left), len(table) // 4)
-    for word in range(len(state.word_counts)):
-        count = state.word_counts[word]
-        cell = state.word_offsets[word] + word + 1
-        left = cells[cell]
-        cell += token_length[left]
-        right = cells[cell]
-        while right != SEPARATOR:
-            key = pair_key(left, right)
-            place = pair_place(table, key)
-            if table[place] == np.uint64(0):
-                if num_pairs == max_pairs:
-                    return False
-                table[place] = key
-                table[place + 1] = np.uint64(num_pairs)
-                state.pair_left[num_pairs] = left
-                state.pair_right[num_pairs] = right
-                pair_count[num_pairs] = 0
-                run_length[num_pairs] = 0
-                num_pairs += 1
-            pair = np.int64(table[place + 1])
-            pair_count[pair] += count
-            run_length[pair] += 1
-            left = right
-            cell += token_length[left]
-            right = cells[cell]
-    state.sizes[NUM_PAIRS] = num_pairs
-    return True
-
-
-@kernel
-def fill_runs(state: MergeState) -> None:
-    """Write the positions of all numbered pairs to their runs, in ascending order."""
-    state = borrowed(state)
-    state.run_length[: state.sizes[NUM_PAIRS]] = 0
-    cells, table, token_length = state.cells, state.table, state.token_length
-    pool, run_start, run_length = state.pool, state.run_start, state.run_length
-    for word in range(len(state.word_counts)):
-        packed = min(np.uint64(state.word_counts[word]), _LOW)
-        cell = state.word_offsets[word] + word + 1
-        left = cells[cell]
-        after = cell + token_length[left]
-        right = cells[after]
-        while right != SEPARATOR:
-            pair = find_pair(table, left, right)
-            pool[run_start[pair] + run_length[pair]] = (np.uint64(cell) << _SHIFT) | packed
-            run_length[pair] += 1
-            cell, left = after, right
-            after = cell + token_length[left]
-            right = cells[after]
-
-
 @inlined
 def _visit_run(state: MergeState, pair: int, token: int) -> int:
-    """Replace the pair by `token` wherever it still stands; return how often.
+    """Replace the pair by `token` wherever it still occurs; return how often.
 
     Fills the scratch arrays: per visit the entry and the neighbours (`SEPARATOR`: none), and by
-    neighbour the sums. A right neighbour that becomes a `token` itself is taken back, because
-    that pair (token, token) is the left neighbour's affair.
+    neighbour the sums. A right neighbour that becomes a `token` itself is taken back, because the
+    pair (token, token) is counted once, at its right token.
     """
     cells, pool = state.cells, state.pool
     weight, met, tokens = state.side_weight, state.side_visits, state.side_tokens
@@ -145,13 +71,13 @@ def _visit_run(state: MergeState, pair: int, token: int) -> int:
     visits = num_left = num_right = np.int64(0)
     replaced = np.int64(0)
     for i in range(start, stop):
-        prefetch(cells, np.int64(pool[min(i + _AHEAD, stop - 1)] >> _SHIFT))
+        prefetch(cells, np.int64(pool[min(i + _AHEAD, stop - 1)] >> CELL_SHIFT))
         entry = pool[i]
-        cell = np.int64(entry >> _SHIFT)
+        cell = np.int64(entry >> CELL_SHIFT)
         if cells[cell] != left or cells[cell + left_length] != right:
             continue
-        count = np.int64(entry & _LOW)
-        if np.uint64(count) == _LOW:
+        count = np.int64(entry & COUNT_MASK)
+        if np.uint64(count) == COUNT_MASK:
             count = _large_count(cell, state.word_offsets, state.word_counts)
         before, after = cells[cell - 1], cells[cell + length]
         cells[cell + left_length] = CONSUMED
@@ -188,7 +114,7 @@ def _visit_run(state: MergeState, pair: int, token: int) -> int:
 
 @inlined
 def _update_pairs(state: MergeState, left: int, right: int, token: int) -> None:
-    """Take the consumed pairs from the counts and add the new ones; leave cursors for the runs."""
+    """Subtract the consumed pairs from the counts, add the new pairs, set cursors for the runs."""
     weight, met, tokens, table = (
         state.side_weight,
         state.side_visits,
@@ -243,7 +169,7 @@ def _write_runs(state: MergeState, visits: int) -> None:
         before, after = state.visit_left[i], state.visit_right[i]
         if before != SEPARATOR:
             place = cursor[0, before]
-            pool[place] = entry - (np.uint64(token_length[before]) << _SHIFT)
+            pool[place] = entry - (np.uint64(token_length[before]) << CELL_SHIFT)
             cursor[0, before] = place + 1
         if after != SEPARATOR:
             place = cursor[1, after]
@@ -295,7 +221,7 @@ def run_merges(state: MergeState, last_merge: int, by_bytes: bool) -> int:
     """Merge until `last_merge` merges are made; return DONE, EXHAUSTED or which array is full.
 
     With `by_bytes` ties are decided by the tokens' bytes, greater first, else by the tokens' age,
-    older first (`token_order` of the single bytes is the caller's).
+    older first (the caller sets `token_order` of the single bytes).
     """
     state = borrowed(state)
     sizes = state.sizes

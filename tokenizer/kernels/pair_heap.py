@@ -1,4 +1,4 @@
-"""Own the order of pairs and the binary heap with lazy deletion that yields the greatest.
+"""The order of pairs, and the binary heap with lazy deletion that gives the greatest.
 
 Order: count, then the tie rule as two words per pair (`token_order`), greater first.
 """
@@ -19,7 +19,7 @@ from tokenizer.kernels.merge_state import (
 )
 
 _LONG = np.uint64(0xFF)
-"""Lowest byte of an order word that does not hold the whole token."""
+"""Lowest byte of an order word whose token is longer than the word."""
 
 
 @kernel
@@ -64,7 +64,7 @@ def _compare_tokens(state: MergeState, first: int, second: int) -> int:
 
 @inlined
 def _compare_bytes(state: MergeState, first: int, second: int) -> int:
-    """Compare two nodes of equal count, of which the first words say too little, by the bytes."""
+    """Compare two nodes of equal count by their bytes, where their words cannot decide."""
     pair_1, pair_2 = np.int64(state.heap[first + 3]), np.int64(state.heap[second + 3])
     left_1, left_2 = state.pair_left[pair_1], state.pair_left[pair_2]
     if left_1 != left_2:
@@ -105,7 +105,7 @@ def _sift_down(state: MergeState, node: int) -> None:
             return
         other = child + HEAP_WIDTH
         if other < end:
-            # The words decide nearly always. `_is_greater` here would hand the state on each time,
+            # The words decide nearly always. `_is_greater` here would pass the state on each time,
             # which made many ties five times as slow, though it is compiled into this function.
             order = _compare_words(heap, other, child)
             if order > 0 or (order == 0 and _compare_bytes(state, other, child) > 0):

@@ -1,6 +1,6 @@
-"""Own the hash table from a pair of token ids to the pair's index.
+"""The hash table from a pair of token ids to the pair's index.
 
-These take single arrays and not the whole state: a call with the state hands on some 180 words,
+Its kernels take single arrays and not the whole state: a call with the state passes some 180 words,
 which costs more than the look-up.
 """
 
@@ -13,8 +13,9 @@ from tokenizer.kernels.jit import kernel
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, no-any-return, return-value"
 
-# 2**64 divided by the golden ratio: Knuth, The Art of Computer Programming, vol. 3, section 6.4.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""2**64 over the golden ratio: Knuth, The Art of Computer Programming, vol. 3, section 6.4."""
+
 _SHIFT = np.uint64(32)
 
 
@@ -26,7 +27,7 @@ def pair_key(left: int, right: int) -> np.uint64:
 
 @kernel
 def pair_place(table: NDArray[np.uint64], key: np.uint64) -> int:
-    """Return where in the table the key stands, or the empty place where it belongs."""
+    """Return the place of the key in the table, or the empty place where it belongs."""
     mask = np.int64(len(table) - 1)
     mixed = key * _GOLDEN
     place = np.int64((mixed ^ (mixed >> _SHIFT)) << np.uint64(1)) & mask

@@ -1,4 +1,4 @@
-"""Own the keys of pretokens: up to 15 bytes in two words; longer ones by a hash of their bytes."""
+"""The keys of pretokens: up to 15 bytes in two words; for longer ones a hash of their bytes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,16 @@ MAX_KEY_BYTES = 15
 """The sixteenth byte of a key is the length, so no key of a pretoken is zero."""
 
 _LENGTH_SHIFT = np.uint64(56)
-# Multipliers: 2**64 over the golden ratio (Knuth, vol. 3, section 6.4) and the first constant of
-# Stafford's "Mix13" (as in SplitMix64); any odd numbers with mixed bits do.
+_HALF = np.uint64(32)
 _MULTIPLIER_1 = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER_2 = np.uint64(0xBF58476D1CE4E5B9)
-_HALF = np.uint64(32)
+"""2**64 over the golden ratio (Knuth, vol. 3, section 6.4), and the first constant of Stafford's
+"Mix13" (as in SplitMix64); any odd numbers with mixed bits would do."""
 
-
-# By length: which bits of the first and of the second word belong to the pretoken. Looked up,
-# because branches on the length are not predictable.
 _LOW_BITS = np.array([2 ** (8 * min(n, 8)) - 1 for n in range(16)], np.uint64)
 _HIGH_BITS = np.array([2 ** (8 * max(n - 8, 0)) - 1 for n in range(16)], np.uint64)
+"""By length, the bits of the first and of the second word that belong to the pretoken. A look-up,
+because the processor cannot predict branches on the length."""
 
 
 @kernel
@@ -36,7 +35,7 @@ def short_key(data: NDArray[np.uint8], at: int, length: int) -> tuple[np.uint64,
 
 @kernel
 def short_key_within(data: NDArray[np.uint8], at: int, length: int) -> tuple[np.uint64, np.uint64]:
-    """Return the same key, reading nothing but the pretoken: for arrays without padding."""
+    """Return the same key, but read only the pretoken: for arrays without padding."""
     if at + 16 <= len(data):
         return short_key(data, at, length)
     low, high = np.uint64(0), np.uint64(length) << _LENGTH_SHIFT

@@ -1,4 +1,4 @@
-"""Own sorting pretokens by their bytes: by first words, then by comparing where those are equal."""
+"""Sorting pretokens by their bytes: by their first words, and by the rest where those are equal."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,6 +1,6 @@
-"""Own merging one pretoken: always the earliest learned merge that fits, at its leftmost place.
+"""Merging one pretoken: always the earliest learned merge that fits, at its leftmost place.
 
-That gives what applying all merges in order gives, because a pair with a token in it was learned
+The result is that of applying all merges in order, because a pair with a token in it was learned
 after that token (`tokenizer.reference.encode` is the definition). This scans for the lowest rank,
 which is fastest for the pretokens of real text; for very long ones see `listed_merges`. (Tried and
 slower: all ranks in one vector register, whose loads wait for the stores to single lanes.)
@@ -18,27 +18,32 @@ from tokenizer.kernels.jit import kernel
 # mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"
 
 MAX_RANK = 2**22 - 1
-"""Also stands for "no merge"; a slot packs 21 bits of either token and 22 of the rank."""
+"""Also means "no merge"; a slot packs 21 bits of each token and 22 of the rank."""
 
 MAX_TOKENS = 2**21
+"""Largest vocabulary: a token has 21 bits in a slot."""
+
 SCAN_BYTES = 256
 """Longest pretoken that is merged by scanning; at 512 the lists were already faster."""
 
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+"""A free slot."""
+
 FILTER_WORDS = 2**14
-"""Words of the filter: 2**20 bits, a few of which are set for 50,000 merges."""
+"""Words of the filter: 2**20 bits, of which 50,000 merges set at most one in 20."""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Knuth, vol. 3, section 6.4
 _RANK_BITS, _TOKEN_BITS = np.uint64(22), np.uint64(21)
 _RANK_MASK = np.uint64(MAX_RANK)
 _HASH_SHIFT = np.uint64(32)
-# The filter takes the highest bits of the hash: 14 for the word, then 6 for the bit.
 _WORD_SHIFT, _BIT_SHIFT, _BIT_MASK = np.uint64(50), np.uint64(44), np.uint64(63)
+"""The filter takes the highest bits of the hash: 14 for the word, then 6 for the bit."""
+
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
 class Merges(NamedTuple):
-    """Hold the merges as kernels read them."""
+    """The merges as kernels read them."""
 
     byte_ids: NDArray[np.int32]
     """(256,) token id of each byte."""
@@ -50,8 +55,8 @@ class Merges(NamedTuple):
     """Open addressing: left << 43 | right << 22 | rank; EMPTY: free."""
 
     filter_bits: NDArray[np.uint64]
-    """(FILTER_WORDS,) a bit that is not set says that a pair has no merge. Most pairs have none,
-    and these 128 KB stay in the cache when `slots` does not."""
+    """(FILTER_WORDS,) where a bit is not set, its pairs have no merge. Most pairs have none, and
+    these 128 KB stay in the cache when `slots` does not."""
 
     left_ids: NDArray[np.int32]
     right_ids: NDArray[np.int32]
@@ -116,7 +121,7 @@ def merge_by_scanning(
     """Write the token ids of a pretoken to `ids`; return their number.
 
     Item i of `ranks`, scratch, is the rank of the pair of ids i and i + 1. The arguments are the
-    arrays of `Merges`, because handing on a tuple counts references to all its arrays.
+    arrays of `Merges`, because to pass on a tuple counts references to all its arrays.
     """
     first = np.int64(load_item(data, at))
     store_item(ids, 0, load_item(byte_ids, first))

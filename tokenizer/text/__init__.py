@@ -1,1 +1,1 @@
-"""Text files: documents, byte ranges, safe cuts, windows."""
+"""Texts on disk and in streams: documents, byte ranges, windows, and the rule for safe cuts."""

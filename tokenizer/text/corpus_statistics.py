@@ -1,4 +1,4 @@
-"""Own counters of what is odd in a text that comes in windows: line ends, and invalid UTF-8."""
+"""Counters for a text that comes in windows: its line ends, and its bytes that are not UTF-8."""
 
 import codecs
 
@@ -16,7 +16,7 @@ class LineEndCounter:
 
     def update(self, window: bytes) -> None:
         """Count one more window."""
-        # numpy compares whole vectors; bytes.count was a third as fast on prose.
+        # NumPy compares whole vectors; bytes.count had a third of the speed on prose.
         array = np.frombuffer(window, dtype=np.uint8)
         num_cr = int(np.count_nonzero(array == ord("\r")))
         self.num_lf += int(np.count_nonzero(array == ord("\n")))
@@ -29,7 +29,7 @@ class LineEndCounter:
 
 
 class InvalidUtf8Counter:
-    """Count the longest stretches of bytes that are not UTF-8, over windows cut anywhere."""
+    """Count maximal stretches of bytes that are not UTF-8, over windows cut anywhere."""
 
     def __init__(self) -> None:
         self.num_spans = 0
@@ -37,7 +37,7 @@ class InvalidUtf8Counter:
         self._in_span = False
 
     def update(self, window: bytes) -> None:
-        """Count one more window; the start of a character at its end waits for the next."""
+        """Count one more window; a character cut off at its end is kept for the next window."""
         data = self._unfinished + window
         try:
             text, num_decoded = codecs.utf_8_decode(data, "strict", False)
@@ -48,12 +48,12 @@ class InvalidUtf8Counter:
         self._unfinished = data[num_decoded:]
 
     def finish(self) -> None:
-        """Count a character that the text breaks off in."""
+        """Count the bytes of a character that the end of the text cuts off."""
         self._count(self._unfinished.decode("utf-8", "surrogateescape"))
         self._unfinished = b""
 
     def _count(self, text: str) -> None:
-        """Count where an invalid byte, decoded as U+DC80 to U+DCFF, follows none."""
+        """Count the invalid bytes, decoded as U+DC80 to U+DCFF, that follow no other such byte."""
         characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
         invalid = (characters >= 0xDC80) & (characters <= 0xDCFF)
         starts = invalid.copy()

@@ -1,42 +1,62 @@
-"""Own the rule that says where a text may be cut in two without changing a single pretoken."""
+"""The rule for safe cuts: where a text may be cut in two so that no pretoken changes.
+
+A cut is safe after a special token. Most named patterns also allow it before a whitespace character
+that follows another character, because no pretoken goes across that place.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import regex
 
 from tokenizer.patterns import PATTERNS, resolve_pattern
 from tokenizer.special_tokens import compile_special_tokens
 
-# Every whitespace character beyond ASCII, in UTF-8. A byte before ASCII whitespace that ends one
-# of these is whitespace itself, so the place between the two is no safe cut.
+_WHITESPACE_CUTS: Mapping[str, bytes] = {
+    PATTERNS["gpt2"]: rb"(?<=[^\t-\r ])[\t-\r ]",
+    PATTERNS["cl100k"]: rb"(?<=[^\t-\r ]) ",
+    PATTERNS["o200k"]: rb"(?<=[^\t-\r ]) ",
+}
+"""For a split pattern, the ASCII whitespace before which a cut is safe. With the last two only the
+space is: they take "!\\n" as one pretoken. A regex of the user's may match anything, so it has no
+entry, and its texts are cut after special tokens only."""
+
 _WIDE_WHITESPACE = tuple(
     chr(code).encode()
     for code in (0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
 )
-_WHITESPACE_AFTER_OTHER = re.compile(rb"(?<=[^\t-\r ])[\t-\r ]")
+"""Every whitespace character beyond ASCII, in UTF-8. After one of them no whitespace is a cut."""
 
 
 @dataclass(frozen=True)
 class CutRule:
-    """Say where texts may be cut: after special tokens and, with GPT-2's pattern, before blanks.
-
-    Before whitespace that follows a non-whitespace character GPT-2's pattern always has a boundary:
-    no alternative of it goes on from a non-whitespace character to whitespace.
-    """
+    """The safe cuts of texts with one split pattern and these special tokens."""
 
     special_tokens: tuple[bytes, ...]
-    pattern: re.Pattern[bytes] | None
-    at_whitespace: bool
+
+    special_pattern: re.Pattern[bytes] | None
+    """Finds the special tokens; None when there are none."""
+
+    whitespace_pattern: re.Pattern[bytes] | None
+    """Finds ASCII whitespace after a byte that is none; None where whitespace is no safe cut."""
+
+    backward_pattern: regex.Pattern[bytes] | None
+    """Finds the same places from the end of a text."""
+
     max_special_bytes: int
+    """Length of the longest special token."""
 
 
 def cut_rule(*, special_tokens: Sequence[str], pattern: str) -> CutRule:
     """Make the rule for these special tokens and this split pattern."""
     texts = tuple(token.encode("utf-8") for token in special_tokens)
+    whitespace = _WHITESPACE_CUTS.get(resolve_pattern(pattern))
     return CutRule(
         special_tokens=texts,
-        pattern=compile_special_tokens(special_tokens),
-        at_whitespace=resolve_pattern(pattern) == PATTERNS["gpt2"],
+        special_pattern=compile_special_tokens(special_tokens),
+        whitespace_pattern=re.compile(whitespace) if whitespace else None,
+        backward_pattern=regex.compile(b"(?r)" + whitespace) if whitespace else None,
         max_special_bytes=max((len(text) for text in texts), default=0),
     )
 
@@ -46,10 +66,10 @@ def first_special_cut(data: bytes | bytearray, begin: int, end: int, rule: CutRu
 
     The caller gives `max_special_bytes` of context on both sides where the text has them.
     """
-    if rule.pattern is None:
+    if rule.special_pattern is None:
         return None
     search_from = max(0, begin - rule.max_special_bytes + 1)
-    while match := rule.pattern.search(data, search_from):
+    while match := rule.special_pattern.search(data, search_from):
         start, stop = match.span()
         if start >= end:
             return None
@@ -63,24 +83,25 @@ def first_whitespace_cut(
     data: bytes | bytearray, begin: int, end: int, rule: CutRule
 ) -> int | None:
     """Return the first p in [begin, end) before whitespace that is a safe cut, or None."""
-    if not rule.at_whitespace:
+    if rule.whitespace_pattern is None:
         return None
-    for match in _WHITESPACE_AFTER_OTHER.finditer(data, max(begin, 1), end):
+    for match in rule.whitespace_pattern.finditer(data, max(begin, 1), end):
         if _is_whitespace_cut(data, match.start(), rule):
             return match.start()
     return None
 
 
 def last_cut(data: bytes | bytearray, begin: int, end: int, rule: CutRule) -> int | None:
-    """Return the last safe cut in (begin, end], or None; whitespace is tried before specials."""
-    if rule.at_whitespace:
-        stop, step = end + 1, 256
-        while stop > begin + 1:
-            start = max(begin + 1, stop - step)
-            for match in reversed(list(_WHITESPACE_AFTER_OTHER.finditer(data, start, stop))):
-                if _is_whitespace_cut(data, match.start(), rule):
-                    return match.start()
-            stop, step = start, step * 4
+    """Return the last safe cut in (begin, end] before whitespace, else after a special token.
+
+    None when there is neither. Context as for `first_special_cut`.
+    """
+    if end <= begin:
+        return None
+    if rule.backward_pattern is not None:
+        for match in rule.backward_pattern.finditer(data, begin + 1, end + 1):
+            if _is_whitespace_cut(data, match.start(), rule):
+                return match.start()
     cut = None
     while (later := first_special_cut(data, begin if cut is None else cut, end, rule)) is not None:
         cut = later

@@ -1,7 +1,7 @@
-"""Own what a document of a corpus is, and what can be said about a corpus file in one pass.
+"""Documents of a corpus file: what one is, statistics in one pass, and a corpus file from Parquet.
 
-A document is the text between two separators, without the line ends at either side, which only the
-layout put there; a stretch of nothing but line ends is no document.
+A document is the text between two separators, without the line ends at either side, which belong to
+the layout. A stretch of nothing but line ends is no document.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,19 @@ from tokenizer.special_tokens import END_OF_TEXT
 from tokenizer.text.corpus_statistics import InvalidUtf8Counter, LineEndCounter
 from tokenizer.text.windows import open_source, read_bytes
 
-_WINDOW_BYTES = 2**18  # fits the second-level cache, as what is decoded from it does
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_WINDOW_BYTES = 2**18
+"""A window and what is decoded from it fit the second-level cache."""
+
 _LINE_ENDS = b"\r\n"
 _HASH_BYTES = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CorpusStatistics:
-    """Say what is in a corpus file."""
+    """What is in a corpus file."""
 
     size_bytes: int
     """The file's size."""
@@ -55,15 +60,15 @@ def corpus_statistics(
     separator: str = END_OF_TEXT,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CorpusStatistics:
-    """Read a corpus once, in windows; memory is bounded but for eight bytes a document.
+    """Read a corpus once, in windows; memory grows by eight bytes a document only.
 
     Args:
-        path: a local path or an fsspec URL.
-        separator: the text between two documents.
-        on_progress: called with (bytes done, bytes in all).
+        path: A local path or an fsspec URL.
+        separator: The text between two documents.
+        on_progress: Called with (bytes done, bytes in all).
 
     Raises:
-        ValueError: the corpus is empty, or holds no document.
+        ValueError: The corpus is empty, or has no document.
     """
     line_ends, utf8, hasher = LineEndCounter(), InvalidUtf8Counter(), _DocumentHasher()
     size_bytes = 0
@@ -95,30 +100,13 @@ def corpus_statistics(
     )
 
 
-def iter_documents(path: str | Path, *, separator: str = END_OF_TEXT) -> Iterator[bytes]:
-    """Yield each document of a local path or fsspec URL; memory is that of the longest one."""
-    pieces: list[bytes] = []
-    for piece, is_end in _iter_pieces(_iter_windows(path), separator):
-        pieces.append(piece)
-        if is_end:
-            document = b"".join(pieces).strip(_LINE_ENDS)
-            pieces.clear()
-            if document:
-                yield document
-
-
 def count_duplicates(hashes: NDArray[np.uint64], other_hashes: NDArray[np.uint64]) -> int:
-    """Count the documents of `hashes` that `other_hashes` has too; both are ascending."""
+    """Count the documents of `hashes` that are in `other_hashes` too; both are ascending."""
     if not len(other_hashes):
         return 0
     places = np.searchsorted(other_hashes, hashes)
     found = other_hashes[np.minimum(places, len(other_hashes) - 1)] == hashes
     return int(np.count_nonzero(found))
-
-
-def count_repeats(hashes: NDArray[np.uint64]) -> int:
-    """Count the documents that occurred before in the same corpus; hashes are ascending."""
-    return int(np.count_nonzero(hashes[1:] == hashes[:-1]))
 
 
 def write_text_from_parquet(
@@ -135,16 +123,16 @@ def write_text_from_parquet(
     line end. Rows without a value, or of nothing but line ends, are left out.
 
     Args:
-        source: a local path or an fsspec URL.
-        destination: the text file; it appears when it is complete.
-        column: a column of strings or bytes.
-        separator: the text between two documents.
-        on_progress: called with (rows done, rows in all).
+        source: A local path or an fsspec URL.
+        destination: The text file; it appears when it is complete.
+        column: A column of strings or bytes.
+        separator: The text between two documents.
+        on_progress: Called with (rows done, rows in all).
 
     Raises:
-        ValueError: there is no such column, it holds no text, or no document is in it.
+        ValueError: There is no such column, it holds no text, or no document is in it.
     """
-    # Only Parquet corpora need these two, whose imports take a fifth of a second.
+    # Only Parquet corpora need these two imports, which take a fifth of a second.
     import fsspec
     import pyarrow.parquet as pq
 
@@ -156,7 +144,7 @@ def write_text_from_parquet(
             table = pq.ParquetFile(stream)
             _check_column(table.schema_arrow, column, source)
             for batch in table.iter_batches(columns=[column]):
-                documents = list(_texts(batch.column(0)))
+                documents = list(_texts(batch.column(0).to_pylist()))
                 output.writelines(document + ending for document in documents)
                 num_documents += len(documents)
                 num_rows += batch.num_rows
@@ -171,15 +159,15 @@ def write_text_from_parquet(
     return num_documents
 
 
-def _texts(values: Any) -> Iterator[bytes]:
-    for value in values.to_pylist():
+def _texts(values: Iterable[str | bytes | None]) -> Iterator[bytes]:
+    for value in values:
         data = value.encode("utf-8") if isinstance(value, str) else value
         if data and data.strip(_LINE_ENDS):
             yield data
 
 
-def _check_column(schema: Any, column: str, source: str | Path) -> None:
-    import pyarrow.types as types
+def _check_column(schema: "pa.Schema", column: str, source: str | Path) -> None:
+    from pyarrow import types
 
     if column not in schema.names:
         raise ValueError(f"{source} has no column {column!r}; it has {', '.join(schema.names)}")
@@ -220,7 +208,7 @@ def _iter_pieces(windows: Iterable[bytes], separator: str) -> Iterator[tuple[byt
 
 
 class _DocumentHasher:
-    """Hash documents that come in pieces; line ends are held back until more text follows."""
+    """Hash documents that come in pieces; line ends wait until more text follows."""
 
     def __init__(self) -> None:
         self._digests = bytearray()

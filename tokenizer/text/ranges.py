@@ -1,12 +1,15 @@
-"""Own how a text is divided into byte ranges that are counted and encoded apart."""
+"""How a text is divided into byte ranges that are counted and encoded on their own."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from tokenizer.patterns import is_gpt2_pattern
 from tokenizer.text.cuts import CutRule, cut_rule, first_special_cut, first_whitespace_cut
 from tokenizer.text.windows import ByteSource, open_source, read_bytes
 
 _SEARCH_BYTES = 2**16
+"""Bytes that are read at once in the search for a cut."""
 
 
 def byte_ranges(
@@ -16,18 +19,18 @@ def byte_ranges(
     special_tokens: Sequence[str],
     pattern: str,
 ) -> list[tuple[int, int]]:
-    """Divide a text into ranges of about `range_bytes` that tokenize apart as they do together.
+    """Divide a text into ranges of about `range_bytes`; together they give the text's tokens.
 
     A range ends after a special token when one comes within an eighth of `range_bytes` after the
-    ideal place; else, with GPT-2's pattern, before whitespace that follows a non-whitespace
-    character; else at the next special token, however far. The result depends on the text and
-    the arguments only. An empty text has no ranges.
+    ideal place; else, with GPT-2's pattern, at a safe cut before whitespace; else at the next
+    special token, however far. The result depends on the text and the arguments only. An empty
+    text has no ranges.
 
     Args:
-        path: a local path or an fsspec URL.
-        range_bytes: ideal size in bytes.
-        special_tokens: texts that no pretoken crosses.
-        pattern: a name in `PATTERNS` or a regex.
+        path: A local path or an fsspec URL.
+        range_bytes: Ideal size in bytes.
+        special_tokens: Texts that no pretoken overlaps.
+        pattern: A name in `PATTERNS` or a regex.
 
     Raises:
         ValueError: `range_bytes` is not positive.
@@ -35,6 +38,10 @@ def byte_ranges(
     if range_bytes < 1:
         raise ValueError(f"range_bytes ({range_bytes}) must be positive")
     rule = cut_rule(special_tokens=special_tokens, pattern=pattern)
+    if not is_gpt2_pattern(pattern):
+        # Other patterns have safe cuts before whitespace too, but the ranges of published shards
+        # do not use them, and must stay as they are.
+        rule = replace(rule, whitespace_pattern=None)
     with open_source(path) as source:
         return cut_range(source, 0, source.size_bytes, range_bytes, rule)
 
@@ -61,7 +68,7 @@ def _find_cut(
     """Return the first cut at or after `target` by the order of preference of `byte_ranges`."""
     near = min(stop, target + range_bytes // 8)
     cut = _search(source, target, near, rule, first_special_cut)
-    if cut is None and rule.at_whitespace:
+    if cut is None:
         cut = _search(source, target, stop, rule, first_whitespace_cut)
     if cut is None:
         cut = _search(source, near, stop, rule, first_special_cut)
@@ -75,7 +82,7 @@ def _search(
     rule: CutRule,
     find: Callable[[bytes | bytearray, int, int, CutRule], int | None],
 ) -> int | None:
-    """Apply `find` to windows of [begin, end) that overlap by what a special token can span."""
+    """Apply `find` to pieces of [begin, end), each read with room for a special token around."""
     margin = rule.max_special_bytes + 4
     for position in range(begin, end, _SEARCH_BYTES):
         window_start = max(0, position - margin)

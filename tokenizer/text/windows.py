@@ -1,7 +1,7 @@
-"""Own reading a text by byte ranges: a local file or any fsspec URL, in windows cut safely.
+"""Reading a text, a local file or any fsspec URL: byte ranges, and windows that end at safe cuts.
 
-Windows are read into one buffer that is used again, because a scanned memory map would count as
-resident memory.
+Windows are read into one buffer that is used again, because a memory map that was read through
+would count as resident memory.
 """
 
 import os
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from tokenizer.text.cuts import CutRule, last_cut
 
 PADDING_BYTES = 64
-"""Bytes after a window that kernels may read, and ignore: one classification block."""
+"""Bytes after a window that kernels may read, and ignore: one block of 64 bytes."""
 
 WINDOW_BYTES = 2**20
-"""With starts, ids and buffers it comes to some 10 MB a thread; larger gained nothing."""
+"""With starts, ids and buffers some 10 MB a thread; a larger window was not faster."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,12 @@ class ByteSource:
 
     path: str
     size_bytes: int
+
     descriptor: int
-    """Of a local file; -1 for a remote one."""
+    """The file descriptor of a local file; -1 for a remote one."""
+
     filesystem: Any
-    """An fsspec file system for a remote file, None for a local one."""
+    """An fsspec file system for a remote file, None for a local one. (fsspec has no types.)"""
 
 
 @contextmanager
@@ -53,6 +55,21 @@ def open_source(path: str | Path) -> Iterator[ByteSource]:
         os.close(descriptor)
 
 
+def range_end(source: ByteSource, start: int, stop: int | None) -> int:
+    """Return the end of the range [start, stop) of the text; `stop` None means the text's end.
+
+    Raises:
+        ValueError: The range is not inside the text.
+    """
+    end = source.size_bytes if stop is None else stop
+    if not 0 <= start <= end <= source.size_bytes:
+        raise ValueError(
+            f"bytes {start} to {end} do not lie in {source.path}, "
+            f"which has {source.size_bytes} bytes"
+        )
+    return end
+
+
 def read_bytes(source: ByteSource, start: int, stop: int) -> bytes:
     """Read bytes [start, stop) of the text, fewer where the text ends."""
     buffer = bytearray(max(0, min(stop, source.size_bytes) - start))
@@ -64,7 +81,7 @@ def read_into(source: ByteSource, start: int, target: memoryview) -> None:
     """Fill `target` with the bytes that begin at `start`.
 
     Raises:
-        OSError: the text is shorter now than when it was opened.
+        OSError: The text is shorter now than when it was opened.
     """
     filled = 0
     while filled < len(target):
@@ -84,18 +101,14 @@ def read_into(source: ByteSource, start: int, target: memoryview) -> None:
 
 
 def iter_windows(
-    source: ByteSource,
-    start: int,
-    stop: int,
-    rule: CutRule,
-    window_bytes: int = WINDOW_BYTES,
-) -> Iterator[tuple[bytearray, NDArray[np.uint8], int]]:
-    """Yield (buffer, the same memory as an array, length) for windows of [start, stop).
+    source: ByteSource, start: int, stop: int, rule: CutRule
+) -> Iterator[tuple[NDArray[np.uint8], int]]:
+    """Yield (buffer, length) for windows of [start, stop) that end at safe cuts.
 
-    Windows end at safe cuts. The buffer is used again for the next window and has at least
-    `PADDING_BYTES` readable bytes after `length`. A text without a cut makes the window grow.
+    The buffer has at least `PADDING_BYTES` readable bytes after the window's `length`, and is used
+    again for the next window. Where the text has no cut, the window grows.
     """
-    buffer = bytearray(window_bytes + PADDING_BYTES)
+    buffer = bytearray(WINDOW_BYTES + PADDING_BYTES)
     filled = 0
     position = start
     searched = 0
@@ -111,12 +124,12 @@ def iter_windows(
             end = filled - max(rule.max_special_bytes, 1)
             cut = last_cut(buffer, searched, end, rule)
             if cut is None:
-                # The one long pretoken, or a document under another pattern: twice the window.
+                # One long pretoken, or a whole document of a regex of the user's: a larger window.
                 searched = max(0, end - rule.max_special_bytes)
                 buffer = buffer + bytearray(capacity)
                 continue
             length = cut
-        yield buffer, np.frombuffer(buffer, dtype=np.uint8), length
+        yield np.frombuffer(buffer, dtype=np.uint8), length
         buffer[: filled - length] = buffer[length:filled]
         filled -= length
         searched = 0

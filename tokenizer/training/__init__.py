@@ -1,1 +1,1 @@
-"""From a text to merges: counts of pretokens, then byte-pair merges."""
+"""From a text to a vocabulary: counts of its pretokens, then byte-pair merges."""

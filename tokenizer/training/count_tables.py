@@ -1,4 +1,4 @@
-"""Count tables: made empty, made larger, added up; and sums of counts."""
+"""Count tables: made empty, enlarged, added up; and the sums of several counts."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,6 +24,7 @@ from tokenizer.training.counts import PretokenCounts, read_part
 _FIRST_SLOTS = 2**15
 _FIRST_LONG = 2**10
 _FIRST_LONG_BYTES = 2**15
+"""Room of a new table: slots for short pretokens, long pretokens, and bytes of those."""
 
 
 def empty_table(
@@ -32,7 +33,7 @@ def empty_table(
     num_long: int = _FIRST_LONG,
     long_bytes: int = _FIRST_LONG_BYTES,
 ) -> CountTable:
-    """Return an empty table; `num_slots` is a power of two and twice the short pretokens."""
+    """Return an empty table; `num_slots` is a power of two, at least twice the short pretokens."""
     # NumPy asks for huge pages for arrays of 4 MB and more before they are first touched.
     return CountTable(
         sizes=np.zeros(3, np.int64),
@@ -45,7 +46,7 @@ def empty_table(
 
 
 def with_room(table: CountTable, *, num_short: int, num_long: int, long_bytes: int) -> CountTable:
-    """Return the table, larger if need be, with room for so much in all."""
+    """Return the table, or a larger copy, with room for so much in all."""
     slots = len(table.short) // SLOT_WORDS
     new_slots = _doubled(slots, 2 * num_short)
     new_long = _doubled(len(table.long_counts), num_long)
@@ -83,7 +84,7 @@ def added_up(tables: Sequence[CountTable]) -> CountTable:
 
 
 def add_flat(table: CountTable, counts: PretokenCounts) -> CountTable:
-    """Add counts in flat form; return the table, larger if need be."""
+    """Add counts in flat form; return the table, or a larger copy."""
     lengths = np.diff(counts.offsets)
     is_long = lengths > MAX_KEY_BYTES
     table = with_room(
@@ -109,7 +110,7 @@ def to_counts(table: CountTable) -> PretokenCounts:
 def sorted_counts(
     data: NDArray[np.uint8], offsets: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> PretokenCounts:
-    """Return distinct pretokens in ascending byte order."""
+    """Return counts of distinct pretokens sorted by bytes."""
     words = np.empty(len(counts), np.uint64)
     first_words(data, offsets, words)
     order = np.argsort(words)
@@ -122,7 +123,7 @@ def sorted_counts(
 def merge(parts: Iterable[PretokenCounts]) -> PretokenCounts:
     """Add up counts of several texts; the order of `parts` makes no difference.
 
-    Takes the parts one by one, so memory is bounded by the distinct pretokens of all.
+    It takes the parts one by one, so memory is bounded by the distinct pretokens of all.
     """
     iterator = iter(parts)
     first = next(iterator, None)
@@ -141,16 +142,11 @@ def read_counts(paths: Sequence[str | Path]) -> PretokenCounts:
     """Read one or more files of `write_counts` and add them up.
 
     Raises:
-        ValueError: no path is given, or a file has other columns or a count below 1.
+        ValueError: No path is given, or a file has other columns or a count below 1.
     """
     if not paths:
         raise ValueError("read_counts needs at least one file")
     return merge(read_part(path) for path in paths)
-
-
-def table_bytes(table: CountTable) -> int:
-    """Return the memory that the table takes."""
-    return sum(array.nbytes for array in table)
 
 
 def _doubled(size: int, wanted: int) -> int:

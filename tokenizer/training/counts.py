@@ -2,32 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _ROWS_PER_BATCH = 2**16
+"""Rows that are written to Parquet at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class PretokenCounts:
     """Distinct pretokens in ascending byte order, and how often each occurs.
 
-    Pretoken i is `data[offsets[i]:offsets[i + 1]]`, so millions of them are three arrays and not
-    millions of Python objects.
+    Three arrays hold millions of pretokens without millions of Python objects: pretoken i is
+    `data[offsets[i] : offsets[i + 1]]`.
     """
 
     data: NDArray[np.uint8]
     """The bytes of all pretokens, one after the other."""
 
     offsets: NDArray[np.int64]
-    """(n + 1,) where each pretoken starts in `data`, and the end."""
+    """(n + 1,) where each pretoken starts in `data`, then the end of the last one."""
 
     counts: NDArray[np.int64]
-    """(n,) positive."""
+    """(n,) how often each pretoken occurs; positive."""
 
     def __len__(self) -> int:
         """Return the number of distinct pretokens."""
@@ -40,7 +43,7 @@ class PretokenCounts:
 
     @property
     def num_bytes(self) -> int:
-        """Return how many bytes of the text lie in pretokens (all but its special tokens)."""
+        """Return how many bytes of the text are in pretokens (all but its special tokens)."""
         return int((np.diff(self.offsets) * self.counts).sum())
 
     @classmethod
@@ -53,16 +56,6 @@ class PretokenCounts:
             counts=np.array([counts[pretoken] for pretoken in pretokens], dtype=np.int64),
         )
 
-    def to_dict(self) -> dict[bytes, int]:
-        """Return {pretoken: count}, in ascending byte order."""
-        data = self.data.tobytes()
-        ends = self.offsets.tolist()
-        spans = pairwise(ends)
-        return {
-            data[start:stop]: count
-            for (start, stop), count in zip(spans, self.counts.tolist(), strict=True)
-        }
-
 
 def write_counts(counts: PretokenCounts, path: str | Path) -> None:
     """Write a Parquet file with the columns `pretoken` (binary) and `count` (int64)."""
@@ -70,9 +63,9 @@ def write_counts(counts: PretokenCounts, path: str | Path) -> None:
     import pyarrow.parquet as pq
 
     columns: list[Any] = [("pretoken", pa.large_binary()), ("count", pa.int64())]
-    schema = pa.schema(columns)
-    # zstd level 1 halves the file against snappy at the same speed; dictionaries of distinct
-    # values would only be abandoned half way.
+    schema = pa.schema(columns)  # pyarrow's types lose those of the two
+    # zstd level 1 gives half the size of snappy at the same speed. A dictionary is of no use,
+    # because all values are distinct.
     with pq.ParquetWriter(
         str(path), schema, compression="zstd", compression_level=1, use_dictionary=False
     ) as writer:
@@ -89,13 +82,13 @@ def read_part(path: str | Path) -> PretokenCounts:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table: Any = pq.read_table(str(path))
+    table: Any = pq.read_table(str(path))  # pyarrow's types know no NumPy array as a buffer
     if table.column_names != ["pretoken", "count"]:
         raise ValueError(
             f"{path} has the columns {table.column_names}, not ['pretoken', 'count']; "
             "give a file that write_counts wrote"
         )
-    pretokens: Any = table["pretoken"].cast(pa.large_binary()).combine_chunks()
+    pretokens = table["pretoken"].cast(pa.large_binary()).combine_chunks()
     if isinstance(pretokens, pa.ChunkedArray):
         pretokens = pretokens.chunk(0)
     counts = table["count"].to_numpy()
@@ -112,13 +105,13 @@ def read_part(path: str | Path) -> PretokenCounts:
     )
 
 
-def _record_batch(counts: PretokenCounts, start: int, schema: Any) -> Any:
+def _record_batch(counts: PretokenCounts, start: int, schema: "pa.Schema") -> "pa.RecordBatch":
     import pyarrow as pa
 
     stop = min(start + _ROWS_PER_BATCH, len(counts))
     offsets = counts.offsets[start : stop + 1]
     data = counts.data[offsets[0] : offsets[-1]]
-    buffers: list[Any] = [offsets - offsets[0], np.ascontiguousarray(data)]
+    buffers = [offsets - offsets[0], np.ascontiguousarray(data)]
     pretokens = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), stop - start, [None, *map(pa.py_buffer, buffers)]
     )

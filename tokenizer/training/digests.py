@@ -1,8 +1,8 @@
-"""Own the verdict on a tokenizer trained on a public corpus: is it the one that others get?
+"""The verdict on a tokenizer trained on a public corpus: are its merges those that others get?
 
-Known ways to miss it: a tie taken the wrong way round, `<` and `>` lost with the special tokens,
-the text of special tokens counted as prose, U+FFFD in the saved file, tokens with line ends broken
-over two lines.
+Known mistakes that change them: ties broken the other way, `<` and `>` lost with the special
+tokens, special tokens counted as text, U+FFFD in the saved file, tokens with line ends written over
+two lines.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,15 @@ class PublicTokenizer:
     """What people call it."""
 
     corpus_sha256: str
-    """Of the unpacked training text."""
+    """Hash of the unpacked training text."""
 
     vocab_size: int
     """With the GPT-2 pattern, one special token, and the lexicographic rule for ties."""
 
     merges_sha256: str
-    """Of `merges.txt` as `tokenizer.formats.gpt2.format_merges` writes it."""
+    """Hash of `merges.txt` as `tokenizer.formats.gpt2.format_merges` writes it."""
 
 
-# Four independent public runs agree on each digest.
 PUBLIC_TOKENIZERS = (
     PublicTokenizer(
         name="TinyStories 10K",
@@ -44,14 +43,15 @@ PUBLIC_TOKENIZERS = (
         merges_sha256="ded641d1b41ee5bf42ef7693715e7544e48111193bcbcdccfb1de558059e1210",
     ),
 )
+"""On each of these merges four independent public runs agree."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """Say how trained merges compare with what is publicly known of the corpus."""
+    """How trained merges compare with those that are public for the corpus."""
 
     status: Literal["match", "mismatch", "unknown"]
-    """"unknown": nobody published merges for this corpus and size."""
+    """Where it is "unknown", nobody published merges for this corpus and size."""
 
     message: str
     """One line for people."""

@@ -1,7 +1,5 @@
-"""Own training a BPE tokenizer: from a text or its pretoken counts to merges and vocabulary."""
+"""Training a BPE tokenizer: from a text or its pretoken counts to merges and vocabulary."""
 
-import hashlib
-import logging
 import resource
 import sys
 import time
@@ -11,43 +9,27 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenizer.config import NUM_BYTES, TieBreak
-from tokenizer.formats.byte_level import BYTE_ORDER
+from tokenizer.config import TieBreak, num_merges_of
+from tokenizer.formats.vocabulary import build_vocab
 from tokenizer.kernels.first_use import announce_compile
-from tokenizer.kernels.merge_loop import (
-    BYTES_FULL,
-    DONE,
-    EXHAUSTED,
-    HEAP_FULL,
-    PAIRS_FULL,
-    POOL_FULL,
-    fill_runs,
-    number_pairs,
-    run_merges,
-)
-from tokenizer.kernels.merge_state import NUM_MERGES, NUM_TOKENS, POOL_SIZE, MergeState
-from tokenizer.kernels.pair_heap import order_word
+from tokenizer.kernels.merge_loop import run_merges
+from tokenizer.kernels.merge_state import DONE, EXHAUSTED, NUM_MERGES, NUM_TOKENS, MergeState
 from tokenizer.special_tokens import check_special_tokens
 from tokenizer.training.count import count_pretokens
 from tokenizer.training.counts import PretokenCounts
-from tokenizer.training.merge_setup import (
-    initial_state,
-    restored_state,
-    with_capacity,
-    with_pairs_capacity,
-)
-
-logger = logging.getLogger(__name__)
+from tokenizer.training.merge_checkpoint import MergeCheckpoint, training_identity
+from tokenizer.training.merge_setup import initial_state, restored_state, with_pairs, with_room
 
 _MERGES_PER_CALL = 256
-_POOL_SLACK = 1.6
-"""Room in the pool over what it holds after a rebuild; 1.3 rebuilt twice as often for 10% of
-memory, 2.0 gained no time."""
+"""Merges between two calls of `on_progress`."""
+
+_MERGES_PER_SAVE = 4096
+"""Merges between two saves of the checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MergeResult:
-    """Hold the merges that a training made, and what is known about them for free."""
+    """The merges of a training, and statistics that cost nothing more."""
 
     merges: list[tuple[bytes, bytes]]
     """In the order they were made."""
@@ -59,12 +41,16 @@ class MergeResult:
     """Whether no pair was left before the wanted number of merges was reached."""
 
     num_distinct_pretokens: int
+    """How many different pretokens the text has."""
+
     num_pretokens: int
+    """How many pretokens the text has, repeats included."""
+
     num_bytes: int
     """Bytes of the text without special tokens."""
 
     num_tokens: int
-    """Tokens of the text without special tokens, had it been encoded with these merges."""
+    """Tokens of the text without special tokens when it is encoded with these merges."""
 
     longest_tokens: list[bytes]
     """All tokens of the greatest length, in ascending byte order."""
@@ -73,77 +59,39 @@ class MergeResult:
     """Merges that came from the checkpoint."""
 
     seconds: dict[str, float]
-    """By phase: `build` (first pairs), `merge`."""
+    """Time of each phase: `build` (find the first pairs) and `merge`."""
 
     peak_rss_bytes: dict[str, int]
-    """The process's highest resident size up to the end of each phase."""
+    """Highest resident size of the process up to the end of each phase."""
 
     @property
     def bytes_per_token(self) -> float:
-        """Return the compression of the training text, special tokens left out; 0.0 if empty."""
+        """Return the compression of the text without special tokens; 0.0 if it is empty."""
         return self.num_bytes / self.num_tokens if self.num_tokens else 0.0
 
 
 def train_bpe(
-    source: str | Path | PretokenCounts,
-    vocab_size: int,
-    special_tokens: Sequence[str],
-    *,
-    pattern: str = "gpt2",
-    tie_break: TieBreak = "lexicographic",
-    num_threads: int = 1,
-    checkpoint_path: Path | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    path: str | Path, vocab_size: int, special_tokens: Sequence[str], *, num_threads: int = 1
 ) -> tuple[dict[int, bytes], list[tuple[bytes, bytes]]]:
-    """Train on a text, or on counts of its pretokens; return the vocabulary and the merges.
+    """Train on a text with GPT-2's pattern; return the vocabulary and the merges.
 
     Token ids are the bytes 0 to 255, the merges in order, then `special_tokens` as given. A text
     with too few pairs gives fewer merges than asked for.
 
     Args:
-        source: a local path, an fsspec URL, or `PretokenCounts` (then `pattern` has no effect).
-        vocab_size: number of token ids in all.
-        special_tokens: texts that no token crosses.
-        pattern: a name in `PATTERNS` or a regex.
-        tie_break: which of equally frequent pairs goes first; see `train_merges`.
-        num_threads: threads that count; merging uses one.
-        checkpoint_path: see `train_merges`.
-        on_progress: called with (merges done, merges wanted).
+        path: A local path or an fsspec URL.
+        vocab_size: Number of token ids in all.
+        special_tokens: Texts that no token overlaps.
+        num_threads: Threads that count; merging uses one.
 
     Raises:
         ValueError: `vocab_size` leaves no room for the bytes and the special tokens.
     """
     check_special_tokens(special_tokens)
-    smallest = NUM_BYTES + len(special_tokens)
-    if vocab_size < smallest:
-        raise ValueError(
-            f"vocab_size ({vocab_size}) must be at least {smallest}: {NUM_BYTES} bytes and "
-            f"{len(special_tokens)} special tokens"
-        )
-    if isinstance(source, PretokenCounts):
-        counts = source
-    else:
-        counts = count_pretokens(
-            source, pattern=pattern, special_tokens=special_tokens, num_threads=num_threads
-        )
-    result = train_merges(
-        counts,
-        vocab_size - smallest,
-        tie_break=tie_break,
-        checkpoint_path=checkpoint_path,
-        on_progress=on_progress,
-    )
-    return build_vocab(result.merges, special_tokens), result.merges
-
-
-def build_vocab(
-    merges: Sequence[tuple[bytes, bytes]], special_tokens: Sequence[str]
-) -> dict[int, bytes]:
-    """Number the tokens: 256 bytes, then the merges in order, special tokens last."""
-    tokens = [bytes([byte]) for byte in range(NUM_BYTES)]
-    tokens += [left + right for left, right in merges]
-    tokens += [token.encode("utf-8") for token in special_tokens]
-    return dict(enumerate(tokens))
+    num_merges = num_merges_of(vocab_size, special_tokens)
+    counts = count_pretokens(path, special_tokens=special_tokens, num_threads=num_threads)
+    merges = train_merges(counts, num_merges).merges
+    return build_vocab(merges, special_tokens), merges
 
 
 def train_merges(
@@ -152,7 +100,6 @@ def train_merges(
     *,
     tie_break: TieBreak = "lexicographic",
     checkpoint_path: Path | None = None,
-    checkpoint_merges: int = 4096,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> MergeResult:
     """Merge the most frequent pair of adjacent tokens `num_merges` times.
@@ -161,14 +108,13 @@ def train_merges(
     the pair of the smaller token ids, single bytes numbered by `BYTE_ORDER`.
 
     Args:
-        counts: distinct pretokens with counts.
-        num_merges: how many merges are wanted; fewer when no pair is left.
-        tie_break: the rule for ties.
-        checkpoint_path: file that the state is saved to every `checkpoint_merges` merges and at the
-            end. One that is there already, of the same counts and rule, is gone on from, to the
-            same merges; one of other counts is replaced.
-        checkpoint_merges: merges between two saves.
-        on_progress: called with (merges done, merges wanted).
+        counts: Distinct pretokens with counts.
+        num_merges: How many merges are wanted; fewer when no pair is left.
+        tie_break: The rule for ties.
+        checkpoint_path: File that the state is saved to every 4,096 merges and at the end. A file
+            of the same counts and rule is resumed, to the same merges; one of other counts is
+            replaced.
+        on_progress: Called with (merges done, merges wanted).
     """
     if num_merges < 0:
         raise ValueError(f"num_merges ({num_merges}) must not be negative")
@@ -176,20 +122,21 @@ def train_merges(
         raise ValueError(f'tie_break ({tie_break!r}) must be "lexicographic" or "huggingface"')
     announce_compile(run_merges, "merging")
     started = time.monotonic()
-    identity = _identity(counts, tie_break) if checkpoint_path is not None else ""
-    state = _first_state(counts, num_merges, tie_break, checkpoint_path, identity)
-    resumed = int(state.sizes[NUM_MERGES])
-    state = _rebuild(state)
-    built = time.monotonic()
-    rss_built = _peak_rss_bytes()
-    state, is_exhausted = _merge_all(
-        state, num_merges, tie_break, checkpoint_path, identity, checkpoint_merges, on_progress
-    )
+    checkpoint = None
+    if checkpoint_path is not None:
+        checkpoint = MergeCheckpoint(checkpoint_path, training_identity(counts, tie_break))
+    state = initial_state(counts, num_merges, tie_break)
+    if checkpoint is not None and (saved := checkpoint.load(num_merges)) is not None:
+        state = restored_state(state, saved, tie_break)
+    resumed_merges = int(state.sizes[NUM_MERGES])
+    state = with_pairs(state)
+    built, rss_built = time.monotonic(), _peak_rss_bytes()
+    state, is_exhausted = _merge_all(state, num_merges, tie_break, checkpoint, on_progress)
     return _result(
         state,
         counts,
         is_exhausted=is_exhausted,
-        resumed_merges=resumed,
+        resumed_merges=resumed_merges,
         seconds={"build": built - started, "merge": time.monotonic() - built},
         peak_rss_bytes={"build": rss_built, "merge": _peak_rss_bytes()},
     )
@@ -199,9 +146,7 @@ def _merge_all(
     state: MergeState,
     num_merges: int,
     tie_break: TieBreak,
-    checkpoint_path: Path | None,
-    identity: str,
-    checkpoint_merges: int,
+    checkpoint: MergeCheckpoint | None,
     on_progress: Callable[[int, int], None] | None,
 ) -> tuple[MergeState, bool]:
     """Make the merges that are still wanted; return the state and whether pairs ran out."""
@@ -210,75 +155,16 @@ def _merge_all(
     while done < num_merges and status != EXHAUSTED:
         target = min(num_merges, done + _MERGES_PER_CALL)
         status = run_merges(state, target, tie_break == "lexicographic")
-        state = _make_room(state, status)
+        state = with_room(state, status)
         done = int(state.sizes[NUM_MERGES])
         if on_progress is not None and status == DONE:
             on_progress(done, num_merges)
         is_last = done == num_merges or status == EXHAUSTED
-        is_due = done > saved and (is_last or done - saved >= checkpoint_merges)
-        if checkpoint_path is not None and is_due:
-            _save_checkpoint(state, checkpoint_path, identity)
+        is_due = done > saved and (is_last or done - saved >= _MERGES_PER_SAVE)
+        if checkpoint is not None and is_due:
+            checkpoint.save(state)
             saved = done
     return state, status == EXHAUSTED
-
-
-def _first_state(
-    counts: PretokenCounts,
-    num_merges: int,
-    tie_break: TieBreak,
-    checkpoint_path: Path | None,
-    identity: str,
-) -> MergeState:
-    if tie_break == "huggingface":
-        order = np.zeros(NUM_BYTES, dtype=np.uint64)
-        order[list(BYTE_ORDER)] = ~np.arange(NUM_BYTES, dtype=np.uint64)
-    else:
-        every_byte = np.arange(NUM_BYTES, dtype=np.uint8)
-        words = [order_word(every_byte, byte, 1) for byte in range(NUM_BYTES)]
-        order = np.array(words, dtype=np.uint64)
-    by_bytes = tie_break == "lexicographic"
-    if checkpoint_path is not None and checkpoint_path.exists():
-        with np.load(checkpoint_path, allow_pickle=False) as saved:
-            if str(saved["identity"]) == identity and len(saved["merge_left"]) <= num_merges:
-                return restored_state(counts, num_merges, order, saved, by_bytes=by_bytes)
-        logger.info("the checkpoint %s is of another training; starting anew", checkpoint_path)
-    return initial_state(counts, num_merges, order)
-
-
-def _rebuild(state: MergeState) -> MergeState:
-    """Find the pairs anew, with room in the pool to append to."""
-    while number_pairs(state) == PAIRS_FULL:
-        state = with_pairs_capacity(state, 2 * len(state.pair_left))
-    longest = int(state.run_length.max(initial=0))
-    live = int(state.sizes[POOL_SIZE])
-    # A merge appends at most two entries for each of its pair's.
-    size = max(int(live * _POOL_SLACK), live + 2 * longest)
-    if size > len(state.pool):
-        state = state._replace(pool=np.empty(0, np.uint64))  # freed before the new one is made
-        state = state._replace(pool=np.empty(size, np.uint64))
-    fill_runs(state)
-    if longest > len(state.visit_entry):
-        state = state._replace(
-            visit_entry=np.empty(longest, np.uint64),
-            visit_left=np.empty(longest, np.int32),
-            visit_right=np.empty(longest, np.int32),
-        )
-    return state
-
-
-def _make_room(state: MergeState, status: int) -> MergeState:
-    """Enlarge the array that `run_merges` found too small."""
-    if status == POOL_FULL:
-        # Most of a full pool is stale; a rebuild keeps the live part and makes room for more.
-        return _rebuild(state)
-    if status == PAIRS_FULL:
-        return with_pairs_capacity(state, 2 * len(state.pair_left))
-    if status == HEAP_FULL:
-        return with_capacity(state, "heap", 2 * len(state.heap))
-    if status == BYTES_FULL:
-        # The longest token at most doubles, so twice the bytes are enough.
-        return with_capacity(state, "token_bytes", 3 * len(state.token_bytes))
-    return state
 
 
 def _result(
@@ -313,29 +199,6 @@ def _result(
         seconds=seconds,
         peak_rss_bytes=peak_rss_bytes,
     )
-
-
-def _identity(counts: PretokenCounts, tie_break: TieBreak) -> str:
-    digest = hashlib.sha256(tie_break.encode())
-    for array in (counts.data, counts.offsets, counts.counts):
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def _save_checkpoint(state: MergeState, path: Path, identity: str) -> None:
-    """Write what the rest can be rebuilt from, under a temporary name first."""
-    num_merges = int(state.sizes[NUM_MERGES])
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        np.savez(
-            file,
-            identity=np.array(identity),
-            cells=state.cells,
-            merge_left=state.merge_left[:num_merges],
-            merge_right=state.merge_right[:num_merges],
-            merge_count=state.merge_count[:num_merges],
-        )
-    temporary.replace(path)
 
 
 def _peak_rss_bytes() -> int:

@@ -1,4 +1,4 @@
-"""The incremental decoder: never half a character, and in sum what decoding at once gives."""
+"""The incremental decoder: never half a character, and together what decoding at once gives."""
 
 import pytest
 from hypothesis import given

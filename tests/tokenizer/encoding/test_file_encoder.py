@@ -1,7 +1,6 @@
-"""Prove that shards hold the reference's ids, for any threads and cuts, with documents' places."""
+"""Shards: the reference's ids and the documents' places, for any threads and cuts."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from hypothesis import given
 from tests.strategies import SPECIAL_TOKENS, byte_strings
 from tokenizer import reference
 from tokenizer.encoding.file_encoder import EncodedFile, encode_file
+from tokenizer.encoding.tokenizer import Tokenizer
 from tokenizer.text.ranges import byte_ranges
 
 EOT = "<|endoftext|>"
@@ -21,19 +21,17 @@ TEXT = (
 
 def trained(
     data: bytes, vocab_size: int, special_tokens: list[str], pattern: str = "gpt2"
-) -> SimpleNamespace:
+) -> Tokenizer:
     """Train a small tokenizer on the text itself."""
     vocab, merges = reference.train_bpe(data, vocab_size, special_tokens, pattern=pattern)
-    return SimpleNamespace(
-        vocab=vocab, merges=merges, special_tokens=special_tokens, pattern=pattern
-    )
+    return Tokenizer(vocab, merges, special_tokens, pattern=pattern)
 
 
 TOKENIZER = trained(TEXT[:400], 300, [EOT])
 
 
 def encoded(
-    tokenizer: SimpleNamespace, folder: Path, data: bytes, **options: Any
+    tokenizer: Tokenizer, folder: Path, data: bytes, **options: Any
 ) -> tuple[list[int], list[int], EncodedFile]:
     """Encode through files and read them back."""
     path = folder / "text"
@@ -109,7 +107,7 @@ def test_large_vocabularies_take_uint32(tmp_path: Path) -> None:
     vocab = dict(TOKENIZER.vocab)
     for index in range(len(vocab), 65_537):
         vocab[index] = b"unused %d" % index
-    tokenizer = SimpleNamespace(**{**vars(TOKENIZER), "vocab": vocab})
+    tokenizer = Tokenizer(vocab, TOKENIZER.merges, [EOT])
     (tmp_path / "text").write_bytes(TEXT)
     output = tmp_path / "ids.npy"
     result = encode_file(

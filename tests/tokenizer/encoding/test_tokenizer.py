@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from tests.strategies import SPECIAL_TOKENS, byte_strings, special_token_lists, split_texts, texts
 from tests.tokenizer.samples import END_OF_TEXT, train_sample
 from tokenizer import reference
-from tokenizer.config import TokenizerConfig
 from tokenizer.encoding import tokenizer as tokenizer_module
 from tokenizer.encoding.merging import merge_pretoken
 from tokenizer.encoding.tokenizer import Tokenizer
@@ -101,7 +100,7 @@ def test_streaming_a_text_without_a_cut_is_linear(small_tokenizer: Tokenizer) ->
 
 @given(byte_strings())
 def test_kernels_and_python_give_the_same_ids(data: bytes) -> None:
-    """Long texts go through the kernels, short ones do not, and no one can tell from the ids."""
+    """Long texts go through the kernels, short ones do not, and the ids are the same."""
     python = TOKENIZERS["gpt2"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tokenizer_module, "FAST_BYTES", 0)
@@ -114,21 +113,24 @@ def test_long_texts_go_through_the_kernels() -> None:
     line = "Once upon a time there was a tiny ship.<|endoftext|><|endoftext|>\n"
     token_ids = tokenizer.encode(line * 10_000)
     assert token_ids == TOKENIZERS["gpt2"].encode(line) * 10_000
-    assert tokenizer.count_tokens(line * 10_000) == len(token_ids)
-    with pytest.raises(ValueError, match="not allowed"):
-        tokenizer.encode(line * 10_000, allowed_special=set())
-    with pytest.raises(ValueError, match="not allowed"):
-        tokenizer.encode(line * 10_000, disallowed_special=["time"])
+
+
+@pytest.fixture(scope="module")
+def gpt2_ordinary(gpt2_tokenizer: Tokenizer) -> Tokenizer:
+    """GPT-2's tokenizer without special tokens."""
+    return Tokenizer(gpt2_tokenizer.vocab, gpt2_tokenizer.merges)
 
 
 @given(texts(assigned=True))
 def test_ids_are_those_of_tiktoken_with_the_gpt2_vocabulary(
-    gpt2_tokenizer: Tokenizer, gpt2_tiktoken: tiktoken.Encoding, text: str
+    gpt2_tokenizer: Tokenizer,
+    gpt2_ordinary: Tokenizer,
+    gpt2_tiktoken: tiktoken.Encoding,
+    text: str,
 ) -> None:
     """GPT-2's own files give tiktoken's ids on hard texts, special tokens included."""
     assert gpt2_tokenizer.encode(text) == gpt2_tiktoken.encode(text, allowed_special="all")
-    ordinary = gpt2_tokenizer.encode(text, allowed_special=set(), disallowed_special=())
-    assert ordinary == gpt2_tiktoken.encode_ordinary(text)
+    assert gpt2_ordinary.encode(text) == gpt2_tiktoken.encode_ordinary(text)
 
 
 def test_gpt2_files_keep_their_ids(gpt2_tokenizer: Tokenizer) -> None:
@@ -138,42 +140,12 @@ def test_gpt2_files_keep_their_ids(gpt2_tokenizer: Tokenizer) -> None:
     assert gpt2_tokenizer.encode("!hello world<|endoftext|>") == [0, 31373, 995, 50256]
 
 
-def test_special_tokens_are_recognised_by_default_as_in_the_course() -> None:
+def test_special_tokens_are_recognised_as_in_the_course() -> None:
     """All special tokens of the constructor count, and of those that overlap the longest."""
     tokenizer = Tokenizer(BYTES, [], ["<|a|>", "<|a|><|a|>"])
     assert tokenizer.encode("<|a|><|a|><|a|>") == [257, 256]
     assert tokenizer.special_token_ids == {"<|a|>": 256, "<|a|><|a|>": 257}
     assert list(tokenizer.encode_iterable("<|a|><|a|><|a|>")) == [257, 256]
-
-
-def test_refused_special_tokens_raise_and_say_how_to_allow_them() -> None:
-    """As in tiktoken, a special token that is not allowed is an error unless it is plain text."""
-    tokenizer = Tokenizer(BYTES, [], ["<|a|>", "<|b|>"])
-    with pytest.raises(ValueError, match=r"'<\|a\|>', which is not allowed; allow it with"):
-        tokenizer.encode("x<|a|>", allowed_special=set())
-    with pytest.raises(ValueError, match="not allowed"):
-        list(tokenizer.encode_iterable("x<|a|>", allowed_special={"<|b|>"}))
-    with pytest.raises(ValueError, match="not allowed"):
-        tokenizer.count_tokens("x<|a|>", allowed_special=set())
-    plain = tokenizer.encode("<|a|><|b|>", allowed_special={"<|b|>"}, disallowed_special=())
-    assert plain == [*b"<|a|>", 257]
-    with pytest.raises(ValueError, match="'stop', which is not allowed"):
-        tokenizer.encode("stop", disallowed_special=["stop"])
-    with pytest.raises(ValueError, match=r"allowed_special '<\|c\|>' is not among"):
-        tokenizer.encode("x", allowed_special={"<|c|>"})
-
-
-@given(texts(), st.sampled_from(sorted(TOKENIZERS)))
-def test_counting_tokens_equals_the_number_of_ids(text: str, pattern: str) -> None:
-    """count_tokens is len(encode) without the list."""
-    tokenizer = TOKENIZERS[pattern]
-    assert tokenizer.count_tokens(text) == len(tokenizer.encode(text))
-
-
-def test_batch_is_each_text_on_its_own(small_tokenizer: Tokenizer) -> None:
-    """No pretoken spans two texts of a batch."""
-    batch = ["the sh", "ip", "", "<|endoftext|>"]
-    assert small_tokenizer.encode_batch(batch) == [small_tokenizer.encode(text) for text in batch]
 
 
 @pytest.mark.parametrize("text", ["", "\x00", "a\x00\x00b", "\ufeff", "\ufffd"])
@@ -273,10 +245,10 @@ def test_long_runs_stay_near_linear(pattern: str, part: str) -> None:
 def test_very_long_pretokens_have_the_ids_of_shorter_code() -> None:
     """Beyond a length the kernels merge, for any pattern, to the ids that Python gives."""
     letters = "".join(random.Random(0).choices("theabs", k=140_000))
-    tokenizer = TOKENIZERS["cl100k"]
+    tokenizer = train_sample("cl100k", [])
     ranks = {pair: rank for rank, pair in enumerate(tokenizer.merges)}
     expected = merge_pretoken(letters.encode(), ranks)
-    token_ids = tokenizer.encode(letters, allowed_special=set(), disallowed_special=())
+    token_ids = tokenizer.encode(letters)
     assert [tokenizer.vocab[token_id] for token_id in token_ids] == expected
 
 
@@ -307,23 +279,6 @@ def test_ids_do_not_depend_on_what_was_encoded_before() -> None:
     assert tokenizer.encode("the ship's crew") == first
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"vocab_size": 256}, r"vocab_size \(256\) must be at least 257"),
-        ({"pattern": "gpt3"}, "'gpt3' must be gpt2, cl100k, o200k or a regular expression"),
-        ({"pattern": "(["}, "is no regular expression"),
-        ({"tie_break": "random"}, r"tie_break \('random'\) must be"),
-        ({"range_bytes": 0}, r"range_bytes \(0\) must be positive"),
-        ({"special_tokens": ("",)}, "special token is empty"),
-    ],
-)
-def test_config_names_the_wrong_field(fields: dict[str, object], message: str) -> None:
-    """A wrong setting is refused with its value and what is allowed."""
-    with pytest.raises(ValueError, match=message):
-        TokenizerConfig(**fields)  # type: ignore[arg-type] # wrong on purpose
-
-
 def test_merges_are_numbered_in_order() -> None:
     """Ids are the bytes, then the merges in order, then the special tokens."""
     tokenizer = train_sample("gpt2", [END_OF_TEXT])
@@ -349,7 +304,7 @@ def test_all_real_text_has_the_ids_of_tiktoken(
     whole: list[int] = []
     for document in text.split(END_OF_TEXT):
         expected = gpt2_tiktoken.encode(document)
-        python = gpt2_tokenizer.encode(document, disallowed_special=())
+        python = gpt2_tokenizer.encode(document)
         assert python == expected
         whole += [*expected, gpt2_tokenizer.eot_id]
     assert gpt2_tokenizer.encode(text) == whole[:-1]

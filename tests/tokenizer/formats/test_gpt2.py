@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer.formats.byte_level import BYTE_ORDER, bytes_to_characters, characters_to_bytes
 from tokenizer.formats.gpt2 import (
     format_merges,
     format_vocab,
@@ -15,7 +14,6 @@ from tokenizer.formats.gpt2 import (
     read_merges,
     read_vocab,
 )
-from tokenizer.training.digests import PUBLIC_TOKENIZERS, verdict
 
 AWKWARD = [
     b" ",
@@ -34,24 +32,6 @@ AWKWARD = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for the files of property tests, each overwritten by the next example."""
     return tmp_path_factory.mktemp("gpt2")
-
-
-@given(st.binary())
-def test_bytes_survive_as_characters(data: bytes) -> None:
-    """Each byte is one printable character, never a space or line end, and comes back."""
-    text = bytes_to_characters(data)
-    assert len(text) == len(data)
-    assert text.isprintable()
-    assert not any(character.isspace() for character in text)
-    assert characters_to_bytes(text) == data
-
-
-def test_byte_order_is_that_of_gpt2(shared_data: Path) -> None:
-    """GPT-2 numbers the bytes by their characters, as Hugging Face's alphabet does."""
-    vocab = read_vocab(shared_data / "gpt2" / "vocab.json")
-    assert [vocab[index] for index in range(256)] == [bytes([byte]) for byte in BYTE_ORDER]
-    characters = [bytes_to_characters(bytes([byte])) for byte in BYTE_ORDER]
-    assert characters == sorted(characters)
 
 
 def test_gpt2_files_are_written_as_they_were_read(shared_data: Path, tmp_path: Path) -> None:
@@ -145,13 +125,3 @@ def test_digest_is_that_of_the_file() -> None:
     assert merges_digest([(b" ", b"t"), (b"\n", b"\xff")]) == (
         "469f3f8cd9810a94329bd0c40c430617c57484f45a6c2aff2d6bc472e52c7b7f"
     )
-
-
-def test_verdict_knows_the_public_tokenizers() -> None:
-    """Other merges on a public corpus differ; of another corpus or size nothing is known."""
-    known = PUBLIC_TOKENIZERS[0]
-    wrong = verdict([(b"a", b"b")], corpus_sha256=known.corpus_sha256, vocab_size=10_000)
-    assert wrong.status == "mismatch"
-    assert known.merges_sha256 in wrong.message
-    assert verdict([], corpus_sha256=known.corpus_sha256, vocab_size=500).status == "unknown"
-    assert verdict([], corpus_sha256="0" * 64, vocab_size=10_000).status == "unknown"

@@ -1,4 +1,4 @@
-"""Prove that the committed classes are those of the pinned `regex`."""
+"""The committed classes of characters: those of the pinned `regex`."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 import regex
 
 from tokenizer.kernels import class_ranges
+from tokenizer.kernels.class_ranges import CLASS_TABLE_SHA256
 from tokenizer.kernels.classes import (
-    CLASS_TABLE_SHA256,
     DIGIT,
     LETTER,
     OTHER,

@@ -1,4 +1,4 @@
-"""Prove that the first compile is announced once, and a cached kernel not at all."""
+"""The line about compiling: once for a new kernel, never for a cached one."""
 
 import logging
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tokenizer.kernels.first_use import announce_compile
 
 @dataclass(frozen=True)
 class CacheStatistics:
-    """What Numba says of a kernel's cache."""
+    """What Numba tells of a kernel's cache."""
 
     cache_path: str
 
@@ -24,7 +24,7 @@ class Kernel:
 
     @staticmethod
     def py_func() -> None:
-        """Stand for the Python function."""
+        """Take the place of the Python function."""
 
 
 def test_only_the_first_compile_is_announced(

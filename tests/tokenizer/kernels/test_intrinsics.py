@@ -1,4 +1,4 @@
-"""Prove each machine operation against plain Python, and that kernels using them are cached."""
+"""Each machine operation does what plain Python does, and kernels that use one are cached."""
 
 # Numba compiles the small functions here, and its types say nothing of them.
 # mypy: disable-error-code="no-any-return, untyped-decorator"
@@ -6,7 +6,7 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from hypothesis import given
@@ -26,8 +26,9 @@ from tokenizer.kernels.intrinsics import (
     store_word,
     trailing_zeros,
 )
+from tokenizer.kernels.untyped import Untyped
 
-compiled: Any = njit
+compiled: Untyped = njit
 words = st.integers(0, 2**64 - 1)
 # A block with room on both sides, so that unaligned places are tried too.
 blocks = st.binary(min_size=BLOCK_BYTES + 16, max_size=BLOCK_BYTES + 16)

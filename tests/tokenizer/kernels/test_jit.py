@@ -1,4 +1,4 @@
-"""Compiled kernels are kept apart by the state of all their sources."""
+"""The cache of compiled kernels: its folder is named by the content of all their sources."""
 
 from pathlib import Path
 

@@ -18,8 +18,6 @@ from tokenizer.text import documents
 from tokenizer.text.documents import (
     corpus_statistics,
     count_duplicates,
-    count_repeats,
-    iter_documents,
     write_text_from_parquet,
 )
 
@@ -53,7 +51,6 @@ def test_statistics_in_windows_are_those_of_the_whole(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(documents, "_WINDOW_BYTES", window_bytes)
         statistics = corpus_statistics(path)
-        assert list(iter_documents(path)) == expected
     text = data.decode("utf-8", "surrogateescape")
     assert statistics.size_bytes == len(data)
     assert statistics.num_documents == len(expected)
@@ -76,7 +73,7 @@ def test_line_ends_round_a_document_do_not_make_it_another(tmp_path: Path) -> No
     assert (train.num_documents, valid.num_documents) == (2, 3)
     assert count_duplicates(valid.document_hashes, train.document_hashes) == 3
     assert count_duplicates(train.document_hashes, valid.document_hashes) == 2
-    assert (count_repeats(train.document_hashes), count_repeats(valid.document_hashes)) == (0, 1)
+    assert len(np.unique(valid.document_hashes)) == 2
 
 
 def test_duplicates_with_an_empty_side_are_none() -> None:
@@ -103,7 +100,8 @@ def test_one_document_and_no_separator_is_a_corpus(tmp_path: Path) -> None:
     statistics = corpus_statistics(path)
     assert statistics.num_documents == 1
     assert statistics.num_invalid_utf8_spans == 1
-    assert list(iter_documents(path)) == [b"\xff\xfe all of it "]
+    expected = hashlib.blake2b(b"\xff\xfe all of it ", digest_size=8).digest()
+    assert statistics.document_hashes.tolist() == [int.from_bytes(expected, "little")]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +117,7 @@ def test_real_files_have_the_documents_they_are_known_to_have(
     statistics = corpus_statistics(path)
     assert statistics.num_documents == num_documents
     assert (statistics.num_invalid_utf8_spans, statistics.num_cr) == (0, 0)
-    assert count_repeats(statistics.document_hashes) == 0
+    assert len(np.unique(statistics.document_hashes)) == num_documents
 
 
 def test_progress_ends_at_the_size(tmp_path: Path) -> None:
@@ -137,7 +135,7 @@ def test_a_remote_corpus_is_read_as_a_local_one() -> None:
     data = b"one<|endoftext|>two"
     with fsspec.open("memory://corpus/text.txt", "wb") as stream:
         stream.write(data)
-    assert list(iter_documents("memory://corpus/text.txt")) == [b"one", b"two"]
+    assert corpus_statistics("memory://corpus/text.txt").num_documents == 2
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary()])

@@ -1,4 +1,4 @@
-"""Prove the flat form of counts, its sums and its files."""
+"""The flat form of counts, and its files."""
 
 from pathlib import Path
 
@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer.training.count_tables import merge, read_counts
+from tests.tokenizer.samples import as_dict
+from tokenizer.training.count_tables import read_counts
 from tokenizer.training.counts import PretokenCounts, write_counts
 
 dicts = st.dictionaries(st.binary(min_size=1, max_size=40), st.integers(1, 2**40), max_size=30)
@@ -19,29 +20,10 @@ dicts = st.dictionaries(st.binary(min_size=1, max_size=40), st.integers(1, 2**40
 def test_flat_form_is_sorted_and_reversible(counts: dict[bytes, int]) -> None:
     """The flat form lists pretokens in byte order and turns back into the same dictionary."""
     flat = PretokenCounts.from_dict(counts)
-    assert list(flat.to_dict().items()) == sorted(counts.items())
+    assert list(as_dict(flat).items()) == sorted(counts.items())
     assert len(flat) == len(counts)
     assert flat.num_pretokens == sum(counts.values())
     assert flat.num_bytes == sum(len(pretoken) * count for pretoken, count in counts.items())
-
-
-@given(parts=st.lists(dicts, min_size=1, max_size=4))
-def test_merge_adds_up(parts: list[dict[bytes, int]]) -> None:
-    """Merged counts are sums, whatever the order of the parts."""
-    expected: dict[bytes, int] = {}
-    for part in parts:
-        for pretoken, count in part.items():
-            expected[pretoken] = expected.get(pretoken, 0) + count
-    flat = [PretokenCounts.from_dict(part) for part in parts]
-    assert list(merge(flat).to_dict().items()) == sorted(expected.items())
-    assert merge(flat[::-1]).to_dict() == expected
-
-
-def test_pretokens_that_share_a_beginning_or_hold_nul_are_kept_apart() -> None:
-    """Zero bytes at the end, and long common beginnings, do not make pretokens equal."""
-    counts = {b"a": 1, b"a\0": 2, b"a\0\0": 3, b"x" * 100: 4, b"x" * 100 + b"y": 5, b"x" * 99: 6}
-    merged = merge([PretokenCounts.from_dict(counts), PretokenCounts.from_dict(counts)])
-    assert merged.to_dict() == {pretoken: 2 * count for pretoken, count in counts.items()}
 
 
 @given(counts=dicts)
@@ -51,9 +33,9 @@ def test_files_are_read_back(
     """What is written is read back, and several files are added up."""
     path = tmp_path_factory.mktemp("counts") / "counts.parquet"
     write_counts(PretokenCounts.from_dict(counts), path)
-    assert read_counts([path]).to_dict() == counts
+    assert as_dict(read_counts([path])) == counts
     doubled = {pretoken: 2 * count for pretoken, count in counts.items()}
-    assert read_counts([path, path]).to_dict() == doubled
+    assert as_dict(read_counts([path, path])) == doubled
 
 
 def test_many_rows_are_written_in_batches(tmp_path: Path) -> None:
@@ -61,7 +43,7 @@ def test_many_rows_are_written_in_batches(tmp_path: Path) -> None:
     counts = {index.to_bytes(3, "big"): index + 1 for index in range(70_000)}
     path = tmp_path / "counts.parquet"
     write_counts(PretokenCounts.from_dict(counts), path)
-    assert read_counts([path]).to_dict() == counts
+    assert as_dict(read_counts([path])) == counts
     schema = pq.read_schema(path)
     assert schema.names == ["pretoken", "count"]
     assert schema.field("pretoken").type == pa.large_binary()

@@ -1,4 +1,4 @@
-"""Prove that training gives the reference's merges, under both tie rules, and resumes exactly."""
+"""Training: the reference's merges under both rules for ties, and an exact resume."""
 
 import random
 import time
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tokenizer.samples import as_dict
 from tokenizer import reference
 from tokenizer.config import TieBreak
 from tokenizer.training.counts import PretokenCounts
@@ -80,12 +81,12 @@ def test_ties_by_the_hundred_are_broken_by_rule(tie_break: TieBreak) -> None:
     """A corpus in which nearly all merges are ties gives the reference's merges."""
     counts = random_words(60, seed=1)
     merges = train_merges(counts, 300, tie_break=tie_break).merges
-    assert merges == reference.train_merges(counts.to_dict(), 300, tie_break=tie_break)
+    assert merges == reference.train_merges(as_dict(counts), 300, tie_break=tie_break)
 
 
 @pytest.mark.parametrize("tie_break", TIE_BREAKS)
 def test_a_killed_training_resumes_to_the_same_merges(tmp_path: Path, tie_break: TieBreak) -> None:
-    """Stopping at any checkpoint and going on gives the merges of one run."""
+    """A training that stops at any checkpoint and is resumed gives the merges of one run."""
     counts = random_words(300, seed=2)
     whole = train_merges(counts, 400, tie_break=tie_break)
     checkpoint = tmp_path / "merges.npz"
@@ -106,7 +107,7 @@ def test_a_killed_training_resumes_to_the_same_merges(tmp_path: Path, tie_break:
 
 
 def test_a_checkpoint_of_other_counts_is_not_used(tmp_path: Path) -> None:
-    """A checkpoint of another text is replaced, not gone on from."""
+    """A checkpoint of another text is replaced, not resumed."""
     checkpoint = tmp_path / "merges.npz"
     train_merges(random_words(50, seed=3), 50, checkpoint_path=checkpoint)
     other = random_words(50, seed=4)

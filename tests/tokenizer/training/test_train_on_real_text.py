@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.tokenizer.samples import END_OF_TEXT, hugging_face_merges
-from tokenizer.training.train import train_bpe
+from tokenizer.training.count import count_pretokens
+from tokenizer.training.train import train_merges
 
 
 @pytest.mark.slow
@@ -29,7 +30,7 @@ def test_hugging_face_rule_gives_its_merges_on_real_text(
     text = gzip.decompress((shared_data / f"{name}.txt.gz").read_bytes())
     path = tmp_path / "text.txt"
     path.write_bytes(text)
-    vocab_size = 256 + num_merges + 1
-    _, merges = train_bpe(path, vocab_size, [END_OF_TEXT], tie_break="huggingface")
+    counts = count_pretokens(path, special_tokens=[END_OF_TEXT])
+    merges = train_merges(counts, num_merges, tie_break="huggingface").merges
     documents = text.decode().split(END_OF_TEXT)
     assert merges == hugging_face_merges(documents, num_merges)
