@@ -288,7 +288,7 @@ def report(sides: dict[str, Side], arguments: argparse.Namespace) -> dict[str, A
 
 
 def bars_of(result: dict[str, Any]) -> list[Bar]:
-    """Hold a comparison against the bars."""
+    """Compare the figures with the bars."""
     name = f"training step, {result['precision']}, batch {result['batch_size']}"
     if "share_of_gemm_limit" not in result:
         memory = result["memory_against_transformers"]

@@ -223,7 +223,7 @@ def run_job(name: str, texts: dict[str, Path], options: argparse.Namespace) -> d
 
 
 def bars_of_job(name: str, rows: dict[str, dict[str, Any]]) -> list[Bar]:
-    """Hold what a job took against its bars."""
+    """Compare what a job took with its bars."""
     job = JOBS[name]
     threads = "1 thread" if job.threads == 1 else f"{job.threads} threads"
     bars = [

@@ -74,8 +74,8 @@ def kernel_pretokens(data: bytes, special_tokens: list[str]) -> list[bytes]:
 def differing_characters() -> set[str]:
     """Return the characters whose class in tiktoken's engine is another than in `regex`.
 
-    A vocabulary in which any byte merges with a letter, a digit or a mark after it shows which of
-    them a character stands together with in one pretoken; whitespace stands with none.
+    In a vocabulary where any byte merges with a letter, a digit or a mark after it, the ids show
+    which of them a character shares a pretoken with; whitespace shares one with none.
     """
     ranks = {bytes([byte]): byte for byte in range(256)}
     for probe in b"a1!":

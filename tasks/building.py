@@ -96,7 +96,7 @@ def build_once(
 
 @contextmanager
 def sole_builder(context: RunContext, identity: Identity) -> Iterator[None]:
-    """Hold the lease of one artifact; waits while a living builder holds it."""
+    """Hold the lease of one artifact; wait while a living builder holds it."""
     owner = f"{socket.gethostname()}:{getpid()}:{context.flow_run_id}"
     with wait_for_lease(store_of(context), identity, owner=owner):
         yield
