@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,10 @@ from flows.presets import find_preset
 from tests.checkout_copy import ROOT, copy_checkout
 
 PAGE = (ROOT / "docs" / "add-a-stage.md").read_text(encoding="utf-8")
-EDIT = re.compile(r"In `([^`]+)`, below the line `([^`]+)`:\n\n```python\n(.*?)```", re.S)
+EDIT = re.compile(
+    r"In `([^`]+)`, (below|instead of) the line `([^`]+)`:\n\n```python\n(.*?)```", re.S
+)
+END = re.compile(r"At the end of `([^`]+)`:\n\n```python\n(.*?)```", re.S)
 NEW_FILE = re.compile(r"A new file `([^`]+)`:\n\n```python\n(.*?)```", re.S)
 COMMANDS = re.compile(r"```\n((?:\.venv/bin/owt .*\n)+)```")
 
@@ -24,11 +29,15 @@ def follow_the_page(checkout: Path) -> None:
     """Make the edits that the page names."""
     for name, text in NEW_FILE.findall(PAGE):
         (checkout / name).write_text(text, encoding="utf-8")
-    for name, line, text in EDIT.findall(PAGE):
+    for name, text in END.findall(PAGE):
+        with (checkout / name).open("a", encoding="utf-8") as file:
+            file.write(f"\n\n{text}")
+    for name, where, line, text in EDIT.findall(PAGE):
         path = checkout / name
         before, anchor, after = path.read_text(encoding="utf-8").partition(f"\n{line}\n")
         assert anchor, f"{name} has no line {line!r}"
-        path.write_text(f"{before}{anchor}{text}{after}", encoding="utf-8")
+        kept = anchor if where == "below" else "\n"
+        path.write_text(f"{before}{kept}{text}{after}", encoding="utf-8")
 
 
 def run_command(command: str, checkout: Path) -> str:
@@ -59,16 +68,27 @@ def test_a_stage_is_one_file_one_line_and_one_section(checkout: Path) -> None:
 
     planned = run_command(plan, checkout)
     assert re.search(r"download train +HIT", planned)
-    assert re.search(r"count_words +MISS", planned)
+    assert re.search(r"list_words +MISS", planned)
 
     first = run_command(run, checkout)
     assert "1 of 3 stages built" in first
-    assert "the most frequent word is '" in first
+    assert re.search(r"[\d,]+ different words", first)
     assert "0 of 3 stages built" in run_command(run, checkout)
 
     traced = run_command(lineage, checkout)
-    assert "count_words/" in traced
+    assert "list_words/" in traced
     assert "download/" in traced
+
+
+def test_the_code_of_the_page_is_clean(checkout: Path) -> None:
+    """Style and import contracts hold in the copy."""
+    shutil.copy(ROOT / "pyproject.toml", checkout)
+    tools = Path(sys.executable).parent
+    edited = [name for edit in (NEW_FILE, END, EDIT) for name, *_ in edit.findall(PAGE)]
+    names = " ".join(sorted(set(edited)))
+    run_command(f"{tools}/ruff check {names}", checkout)
+    run_command(f"{tools}/ruff format --check {names}", checkout)
+    run_command(f"{tools}/lint-imports --no-cache", checkout)
 
 
 def test_no_other_stage_changes(checkout: Path, tmp_path: Path) -> None:
@@ -79,5 +99,5 @@ def test_no_other_stage_changes(checkout: Path, tmp_path: Path) -> None:
         (f"{row.stage} {row.label}".strip(), row.fingerprint)
         for row in plan_stages(find_preset("smoke"), open_store(tmp_path), tmp_path)
     ]
-    assert [row for row in rows if row[0] != "count_words"] == expected
+    assert [row for row in rows if row[0] != "list_words"] == expected
     assert len(rows) == len(expected) + 1
