@@ -4,7 +4,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 BIN := .venv/bin
 PACKAGES := flows tasks lm tokenizer artifacts
 
-.PHONY: install check format test test-slow test-random smoke bench golden docs clean
+.PHONY: install check format test test-slow test-random smoke bench golden clean
 
 install: .venv/.installed
 
