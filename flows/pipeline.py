@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from prefect import flow, runtime
 
@@ -17,9 +17,7 @@ from flows.summary import StageEnding, summarize
 from tasks.context import RunContext
 from tasks.corpus.source import Source, with_known_hash
 from tasks.download import pin_by_fetching
-from tasks.stage import Stage
-
-S = TypeVar("S")
+from tasks.stage import S, Stage
 
 
 def name_run() -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from artifacts.checking import check
 from artifacts.identity import Identity, Reference
@@ -13,10 +12,8 @@ from flows.config import PipelineConfig
 from flows.stages import placeholder, walk_stages
 from tasks.corpus.source import Source, with_known_hash
 from tasks.prediction import Outlook, Prediction
-from tasks.stage import Stage
+from tasks.stage import S, Stage
 from tasks.tracking import flatten
-
-S = TypeVar("S")
 
 UNKNOWN = "UNKNOWN"
 """The content of a corpus without a pin is known only when it was fetched."""

@@ -3,7 +3,7 @@
 A run, a plan and the choice of stages are visitors of the same walk.
 """
 
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from artifacts.identity import Reference
 from flows.config import PipelineConfig
@@ -13,11 +13,9 @@ from tasks.download import DOWNLOAD
 from tasks.encode_shards import ENCODE_SHARDS, ShardSettings
 from tasks.evaluate import EVALUATE
 from tasks.generate import GENERATE
-from tasks.stage import Stage
+from tasks.stage import S, Stage
 from tasks.train_lm import TRAIN_LM, TrainingSettings
 from tasks.train_tokenizer import TRAIN_TOKENIZER
-
-S = TypeVar("S")
 
 
 class Visitor(Protocol):

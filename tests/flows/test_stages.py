@@ -4,7 +4,6 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -12,9 +11,7 @@ from artifacts.identity import Reference
 from flows.config import PipelineConfig
 from flows.stages import placeholder, stage_ancestors, walk_stages
 from tasks.corpus.source import Source
-from tasks.stage import Stage
-
-S = TypeVar("S")
+from tasks.stage import S, Stage
 
 FLOWS = Path(__file__).resolve().parents[2] / "flows"
 STAGES = tuple(stage_ancestors())
