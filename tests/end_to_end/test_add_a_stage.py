@@ -15,11 +15,10 @@ from flows.presets import find_preset
 from tests.checkout_copy import ROOT, copy_checkout
 
 PAGE = (ROOT / "docs" / "add-a-stage.md").read_text(encoding="utf-8")
-EDIT = re.compile(
-    r"In `([^`]+)`, (below|instead of) the line `([^`]+)`:\n\n```python\n(.*?)```", re.S
-)
-END = re.compile(r"At the end of `([^`]+)`:\n\n```python\n(.*?)```", re.S)
-NEW_FILE = re.compile(r"A new file `([^`]+)`:\n\n```python\n(.*?)```", re.S)
+CODE = r":\n\n```python\n(.*?)```"
+EDIT = re.compile(rf"In `([^`]+)`,\s(below|instead of)\sthe\sline\s`([^`]+)`{CODE}", re.S)
+END = re.compile(rf"At\sthe\send\sof\s`([^`]+)`{CODE}", re.S)
+NEW_FILE = re.compile(rf"A\snew\sfile\s`([^`]+)`{CODE}", re.S)
 COMMANDS = re.compile(r"```\n((?:\.venv/bin/owt .*\n)+)```")
 
 pytestmark = pytest.mark.slow
@@ -61,7 +60,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_stage_is_one_file_one_line_and_one_section(checkout: Path) -> None:
     """After the page's edits its commands plan, build, show and trace the new stage."""
-    assert len(NEW_FILE.findall(PAGE)) == 1
+    edits = [*NEW_FILE.findall(PAGE), *END.findall(PAGE), *EDIT.findall(PAGE)]
+    assert len(edits) == PAGE.count("```python\n") == 6
     (commands,) = COMMANDS.findall(PAGE)
     download, plan, run, lineage = commands.splitlines()
     assert "download train" in run_command(download, checkout)
