@@ -6,7 +6,7 @@ Everything but the section `run` determines what comes out. Imports nothing heav
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 from lm.config import EvaluateConfig, GenerateConfig, ModelConfig, RunOptions, TrainConfig
 from tasks.corpus.config import CorpusConfig
 from tokenizer.config import TokenizerConfig
+
+RawConfig = dict[str, Any]
+"""Sections and fields as they come from outside; of any type until pydantic has looked at them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +77,7 @@ class PipelineConfig:
 
 def resolve_config(
     preset: PipelineConfig,
-    overlay: Mapping[str, Any] | None = None,
+    overlay: RawConfig | None = None,
     settings: Sequence[str] = (),
 ) -> PipelineConfig:
     """Lay a nested mapping, then `section.field=value` settings, over a preset.
@@ -93,7 +96,7 @@ def resolve_config(
         raise ValueError(_explain(error)) from None
 
 
-def parse_setting(setting: str) -> dict[str, Any]:
+def parse_setting(setting: str) -> RawConfig:
     """Turn `section.field=value` into a nested mapping; the value is TOML, else a plain string.
 
     >>> parse_setting("model.d_model=512")
@@ -106,7 +109,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
             f"setting ({setting!r}) must look like section.field=value, as in model.d_model=512"
         )
     try:
-        value: Any = tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
     for part in reversed(parts):
@@ -114,7 +117,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
     return dict(value)
 
 
-def read_overlay(path: Path) -> dict[str, Any]:
+def read_overlay(path: Path) -> RawConfig:
     """Read a TOML file of sections and fields."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -134,14 +137,14 @@ def nearest(name: str, allowed: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(sorted(allowed))}"
 
 
-def _merge(target: dict[str, Any], overlay: Mapping[str, Any], *, place: str) -> None:
+def _merge(target: RawConfig, overlay: RawConfig, *, place: str) -> None:
     """Lay `overlay` over `target` in place, refusing keys that `target` does not have."""
     for key, value in overlay.items():
         name = f"{place}{key}"
         if key not in target and name != "model.vocab_size":
             raise ValueError(f"unknown key {name}; {nearest(key, list(target))}")
         if isinstance(target.get(key), dict):
-            if not isinstance(value, Mapping):
+            if not isinstance(value, dict):
                 raise ValueError(f"{name} ({value!r}) must be a section; set a field of it")
             _merge(target[key], value, place=f"{name}.")
         else:

@@ -27,7 +27,10 @@ def setup_environment(*, ctx: HookContext) -> None:  # noqa: ARG001 - the hook's
 
 
 def accept_short_names(client: type | None) -> None:
-    """Wrap the client's look-up by name; does nothing where Prefect no longer has it."""
+    """Wrap the client's look-up by name; does nothing where Prefect no longer has it.
+
+    Its arguments and result are passed on as they are, whatever their types.
+    """
     original: Callable[..., Any] | None = getattr(client, "read_deployment_by_name", None)
     if client is None or original is None:
         return

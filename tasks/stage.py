@@ -20,7 +20,8 @@ STAGE_OPTIONS: dict[str, Any] = {
     "persist_result": False,
     "retry_condition_fn": retry_transient,
 }
-"""Prefect options of every stage's tasks; `retry_options` adds the retries of the run."""
+"""Prefect options of every stage's tasks, of the types that Prefect wants; `retry_options` adds the
+retries of the run."""
 
 S = TypeVar("S")
 """Settings of a stage: a section of the config, or the part of it that the stage needs."""

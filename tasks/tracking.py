@@ -56,7 +56,7 @@ class TrackedRun:
         self._warned = False
 
     @cached_property
-    def _client(self) -> Any:
+    def _client(self) -> Any:  # MLflow's client has types only in part
         from mlflow.tracking import MlflowClient
 
         return MlflowClient(tracking_uri=self.target.uri)

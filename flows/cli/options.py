@@ -1,11 +1,11 @@
 """The options that `owt run` and `owt plan` share, and the configuration that they give."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from flows.config import read_overlay
+from flows.config import RawConfig, read_overlay
 
 Preset = Annotated[
     str, typer.Option("--preset", "-p", help="smoke, tinystories-cpu, tinystories, openwebtext.")
@@ -24,6 +24,6 @@ Force = Annotated[
 ]
 
 
-def overlay_of(config: Path | None) -> dict[str, Any] | None:
+def overlay_of(config: Path | None) -> RawConfig | None:
     """Read the config file, if one was given."""
     return read_overlay(config) if config else None
