@@ -1,9 +1,14 @@
 """Files that the docs name are there."""
 
 import re
+import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
+from flows.config import resolve_config
+from flows.presets import find_preset
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -43,3 +48,19 @@ def test_everything_that_a_page_names_is_there(page: Path) -> None:
 def test_a_result_names_its_commit(page: Path) -> None:
     """A figure without the code that gave it cannot be looked into."""
     assert re.search(r"^Commit: .*`[0-9a-f]{7,40}`", page.read_text(encoding="utf-8"), re.M)
+
+
+def settings_of(page: Path) -> list[list[str]]:
+    """Return the words of every `owt run` and `owt plan` with a preset that a page gives."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")  # a command over two lines
+    commands = re.findall(r"owt (?:run|plan) (--preset[^`\n#]*)", text)
+    return [shlex.split(command) for command in commands]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_settings_of_a_pages_commands_are_accepted(page: Path) -> None:
+    """A command with a preset that is printed on a page is not refused for its settings."""
+    for words in settings_of(page):
+        given = [value for word, value in pairwise(words) if word == "--set"]
+        known = [value for value in given if not value.startswith("list_words.")]
+        resolve_config(find_preset(words[1]), None, known)
