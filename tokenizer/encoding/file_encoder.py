@@ -117,7 +117,7 @@ def encode_file(
             separator=document_separator.encode("utf-8"),
             vocab_size=tokenizer.vocab_size,
         )
-        encoders = tokenizer.window_encoders(num_threads, (end - start) // num_threads)
+        encoders = tokenizer.window_encoders(num_threads)
         shard = ShardWriter(file, id_dtype(tokenizer.vocab_size))
         with closing(_encode_range(job, encoders, start, end)) as windows:
             separator_ends = _write_windows(job, windows, shard, end - start, on_progress)

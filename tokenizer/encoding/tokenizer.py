@@ -161,19 +161,18 @@ class Tokenizer:
         for piece in iter_safe_pieces(map(_to_bytes, texts), rule):
             yield from self.encode_bytes(piece)
 
-    def window_encoders(self, number: int, expected_bytes: int) -> list[Encoder]:
+    def window_encoders(self, number: int) -> list[Encoder]:
         """Return encoders for windows of a file, one a thread.
 
         Args:
             number: Threads.
-            expected_bytes: Bytes of text that each thread is to encode, about.
         """
         if not self._is_fast:
             return [self._general_encoder] * number
         from tokenizer.encoding.fast import FastEncoder
 
         first = FastEncoder(
-            self.vocab, self.merges, self.special_tokens, expected_bytes=expected_bytes
+            self.vocab, self.merges, self.special_tokens
         )
         return [first, *(first.twin() for _ in range(number - 1))]
 

@@ -1,10 +1,15 @@
-"""Encoding pretokens by table look-up, with a bounded table that fills itself.
+"""The table of known pretokens and their token ids, which all encoding threads fill together.
 
-A slot is four words: the key's two (`pretoken_keys`), the first token ids packed, and
-(place of all ids in `pool` << 8) | number of ids. Long pretokens are beside it, as in
-`count_table`. When an array is full, the whole table is emptied: frequent pretokens are soon back,
-and the ids never depend on it. What runs for every pretoken takes single arrays: to pass on a tuple
-copies it, and counts references to all its arrays where it is not borrowed.
+A slot is four words: the key's two, then the value's two. A value is up to `inline_ids` ids, packed
+from the lowest bits on, with their number in the highest byte of its second word; where there are
+more, its first word is their place in `pool`. A pretoken too long for a key (`pretoken_keys`) has
+the hash of its bytes in place of the first word; its value always points to `pool`, where its bytes
+follow its ids.
+
+No lock: a slot is entered once and never changed. A thread takes it by `RESERVED` as its second
+word, writes the other three, and at last that second word, so whoever sees a key sees its value.
+Two threads may enter the same pretoken in two slots, with the same ids. A table that has no room
+takes no more; who encodes makes a larger one, or an empty one (`tokenizer.encoding.fast`).
 """
 
 from typing import NamedTuple
@@ -12,299 +17,213 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.kernels.boundaries import SPECIAL_FLAG, SpecialArrays
-from tokenizer.kernels.intrinsics import borrowed, load_item, prefetch, store_item, store_word
-from tokenizer.kernels.jit import inlined, kernel
-from tokenizer.kernels.listed_merges import merge_by_lists
-from tokenizer.kernels.pretoken_keys import (
-    MAX_KEY_BYTES,
-    equal_bytes,
-    long_hash,
-    mix,
-    short_key,
-)
-from tokenizer.kernels.ranked_merges import (
-    SCAN_BYTES,
-    Merges,
-    merge_by_scanning,
-)
+from tokenizer.kernels.atomics import fetch_add, load_acquire, replace_if_equal, store_release
+from tokenizer.kernels.intrinsics import load_item, load_word, store_item, trailing_zeros
+from tokenizer.kernels.jit import kernel
+from tokenizer.kernels.pretoken_keys import equal_bytes, hash_key
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"
 
 SLOT_WORDS = 4
-"""Words of a slot of the short table."""
+"""Words of a slot."""
 
-WORD_BYTES = 8
-"""Ids are written a word at a time, so the output needs room for one more word at its end."""
+VALUE_BYTES = 16
+"""Bytes of a value. Ids are written a value at a time, so outputs need room for one more."""
 
-MAX_CACHED_BYTES = 255
-"""Longer pretokens rarely come back, and their number of ids would not fit a slot's byte."""
+MAX_CACHED_BYTES = 254
+"""Longer pretokens rarely come back, and their number of ids would not fit a value's byte."""
 
-NUM_SHORT, NUM_LONG, LONG_BYTES, POOL_SIZE, NUM_EMPTIED = range(5)
-"""Places in `EncodeTable.sizes`."""
+UNKNOWN = np.uint64(255 << 56)
+"""Second word of the value of what is not in the table and not to be."""
 
-_BATCH = 64
+SIZE_SHIFT = np.uint64(56)
+"""The number of ids lies above it, in the second word of a value."""
+
+_RESERVED = np.uint64(1)
+_LONG = np.uint64(255 << 56)
+"""Second word of the key of a long pretoken, with its length in the low bits. (That of a short one
+has its length, 1 to 15, in the highest byte.)"""
+
+_MAX_PROBES = 128
+"""Slots that are looked at: a text made to collide is encoded without the table."""
+
 _ZERO = np.uint64(0)
-_COUNT_MASK, _POOL_SHIFT = np.uint64(0xFF), np.uint64(8)
+_SLOT_MASK = np.uint64(2**64 - SLOT_WORDS)
+_WORD_BITS = 64
+_IDS_MASK = np.uint64((1 << 56) - 1)
 
 
 class EncodeTable(NamedTuple):
     """The arrays of the table; a tuple, because kernels take it as one argument."""
 
-    sizes: NDArray[np.int64]
-    short: NDArray[np.uint64]
-    long: NDArray[np.uint64]
-    """(2 x slots,) hash of the bytes, index of the pretoken + 1."""
+    slots: NDArray[np.uint64]
+    """(SLOT_WORDS x slots,) a power of two."""
 
-    long_offsets: NDArray[np.int64]
-    long_values: NDArray[np.uint64]
-    """For each long pretoken, (place of its ids in `pool` << 8) | number of ids."""
+    num_entries: NDArray[np.int64]
+    """(1,) slots that are taken."""
 
-    long_data: NDArray[np.uint8]
-    pool: NDArray[np.int32]
-    """Token ids of pretokens that do not fit a slot."""
+    pool: NDArray[np.unsignedinteger]
+    """Token ids, of the type of the output."""
 
-    scratch_ids: NDArray[np.int32]
-    scratch_ranks: NDArray[np.int32]
-    """(SCAN_BYTES,) ids and ranks of the pretoken that is being merged."""
+    pool_bytes: NDArray[np.uint8]
+    """The same memory."""
+
+    pool_size: NDArray[np.int64]
+    """(1,) items of `pool` that are given away; more than it has where one did not fit."""
 
 
 @kernel
-def _empty(table: EncodeTable) -> None:
-    """Forget all pretokens."""
-    sizes = table.sizes
-    table.short[:] = _ZERO
-    table.long[:] = _ZERO
-    sizes[NUM_SHORT] = sizes[NUM_LONG] = sizes[LONG_BYTES] = sizes[POOL_SIZE] = 0
-    sizes[NUM_EMPTIED] += 1
+def hash_shift(slots: NDArray[np.uint64]) -> np.uint64:
+    """Return what `first_slot` needs to know of the table."""
+    return np.uint64(_WORD_BITS - trailing_zeros(len(slots)))
 
 
 @kernel
-def _enter_short(
-    short: NDArray[np.uint64],
-    pool: NDArray[np.int32],
-    sizes: NDArray[np.int64],
-    low: np.uint64,
-    high: np.uint64,
-    ids: NDArray[np.int32],
-    size: int,
-    out: NDArray[np.unsignedinteger],
-    written: int,
-) -> None:
-    """Write the ids of a short pretoken to `out`, and enter it in the table, which has room."""
-    for i in range(size):
-        out[written + i] = ids[i]
-    bits = np.uint64(8 * out.itemsize)
-    num_inline = min(size, WORD_BYTES // out.itemsize)
-    packed = _ZERO
-    for i in range(num_inline - 1, -1, -1):
-        packed = (packed << bits) | np.uint64(ids[i])
-    place = sizes[POOL_SIZE]
-    if size > num_inline:
-        for i in range(size):
-            pool[place + i] = ids[i]
-        sizes[POOL_SIZE] = place + size
-    mask = np.int64(len(short) - 1)
-    slot = np.int64(mix(low, high)) * SLOT_WORDS & mask
-    while short[slot + 1] != _ZERO:
+def first_slot(hashed: np.uint64, shift: np.uint64) -> int:
+    """Return where in `slots` the search for a key begins: the hash's highest bits say it."""
+    return np.int64((hashed >> shift) & _SLOT_MASK)
+
+
+@kernel
+def find_short(slots: NDArray[np.uint64], low: np.uint64, high: np.uint64, hashed: np.uint64) -> int:
+    """Return the place of a short pretoken's slot, -1 where it has none."""
+    mask = np.int64(len(slots) - 1)
+    slot = first_slot(hashed, hash_shift(slots))
+    for _ in range(_MAX_PROBES):
+        found = load_acquire(slots, slot + 1)
+        if found == high and load_item(slots, slot) == low:
+            return slot
+        if found == _ZERO:
+            return -1
         slot = (slot + SLOT_WORDS) & mask
-    short[slot] = low
-    short[slot + 1] = high
-    short[slot + 2] = packed
-    short[slot + 3] = (np.uint64(place) << _POOL_SHIFT) | np.uint64(size)
-    sizes[NUM_SHORT] += 1
-
-
-@inlined
-def _merge_short(
-    merges: Merges,
-    data: NDArray[np.uint8],
-    at: int,
-    length: int,
-    ids: NDArray[np.int32],
-    ranks: NDArray[np.int32],
-) -> int:
-    """Write the token ids of a pretoken of at most `SCAN_BYTES` to `ids`; return their number."""
-    return merge_by_scanning(
-        *(merges.byte_ids, merges.byte_ranks, merges.slots, merges.filter_bits),
-        *(merges.merged_ids, data, at, length, ids, ranks),
-    )
-
-
-@kernel
-def _merge_long(
-    table: EncodeTable,
-    merges: Merges,
-    data: NDArray[np.uint8],
-    at: int,
-    length: int,
-    out: NDArray[np.unsignedinteger],
-    written: int,
-) -> int:
-    """Merge a pretoken of any length into the output; return the ids written."""
-    if length <= SCAN_BYTES:
-        ids = table.scratch_ids
-        size = _merge_short(merges, data, at, length, ids, table.scratch_ranks)
-    else:
-        ids = np.empty(length, np.int32)
-        size = merge_by_lists(merges, data, at, length, ids)
-    for i in range(size):
-        out[written + i] = ids[i]
-    return size
-
-
-@kernel
-def _encode_long(
-    table: EncodeTable,
-    merges: Merges,
-    data: NDArray[np.uint8],
-    at: int,
-    length: int,
-    out: NDArray[np.unsignedinteger],
-    written: int,
-) -> int:
-    """Encode a pretoken of more than `MAX_KEY_BYTES`; return the ids written."""
-    if length > MAX_CACHED_BYTES:
-        return _merge_long(table, merges, data, at, length, out, written)
-    sizes = table.sizes
-    if (
-        sizes[NUM_LONG] == len(table.long_values)
-        or sizes[LONG_BYTES] + MAX_CACHED_BYTES > len(table.long_data)
-        or sizes[POOL_SIZE] + MAX_CACHED_BYTES > len(table.pool)
-    ):
-        _empty(table)
-    hashed = long_hash(data, at, length)
-    mask = len(table.long) - 1
-    slot = np.int64(hashed) << 1 & mask
-    while table.long[slot] != _ZERO:
-        index = np.int64(table.long[slot + 1]) - 1
-        begin = table.long_offsets[index]
-        if (
-            table.long[slot] == hashed
-            and table.long_offsets[index + 1] - begin == length
-            and equal_bytes(data, at, table.long_data, begin, length)
-        ):
-            value = table.long_values[index]
-            place, size = np.int64(value >> _POOL_SHIFT), np.int64(value & _COUNT_MASK)
-            for i in range(size):
-                out[written + i] = table.pool[place + i]
-            return size
-        slot = (slot + 2) & mask
-    size = _merge_long(table, merges, data, at, length, out, written)
-    index, begin, place = sizes[NUM_LONG], sizes[LONG_BYTES], sizes[POOL_SIZE]
-    for i in range(length):
-        table.long_data[begin + i] = data[at + i]
-    for i in range(size):
-        table.pool[place + i] = out[written + i]
-    table.long[slot] = hashed
-    table.long[slot + 1] = np.uint64(index + 1)
-    table.long_offsets[index] = begin
-    table.long_offsets[index + 1] = begin + length
-    table.long_values[index] = (np.uint64(place) << _POOL_SHIFT) | np.uint64(size)
-    sizes[NUM_LONG] += 1
-    sizes[LONG_BYTES] += length
-    sizes[POOL_SIZE] += size
-    return size
-
-
-@kernel
-def _special_index(specials: SpecialArrays, data: NDArray[np.uint8], at: int, length: int) -> int:
-    """Return the number of the special token that is data[at : at + length]."""
-    for special in range(len(specials.offsets) - 1):
-        begin = specials.offsets[special]
-        if specials.offsets[special + 1] - begin == length and equal_bytes(
-            data, at, specials.data, begin, length
-        ):
-            return special
     return -1
 
 
 @kernel
-def _make_keys(
-    short: NDArray[np.uint64],
-    data: NDArray[np.uint8],
-    starts: NDArray[np.uint32],
-    first: int,
-    last: int,
-    lows: NDArray[np.uint64],
-    highs: NDArray[np.uint64],
-    slots: NDArray[np.int64],
-) -> None:
-    """Write the keys of a batch and the slots where they belong, and prefetch those slots."""
-    mask = np.int64(len(short) - 1)
-    for i in range(first, last):
-        start = load_item(starts, i)
-        at = np.int64(start & ~SPECIAL_FLAG)
-        length = np.int64(load_item(starts, i + 1) & ~SPECIAL_FLAG) - at
-        if length > MAX_KEY_BYTES or start & SPECIAL_FLAG:
-            low, high, slot = np.uint64(1), _ZERO, np.int64(0)  # a key that no slot has
-        else:
-            low, high = short_key(data, at, length)
-            slot = np.int64(mix(low, high)) * SLOT_WORDS & mask
-            prefetch(short, slot)
-        store_item(lows, i - first, low)
-        store_item(highs, i - first, high)
-        store_item(slots, i - first, slot)
+def find_long(
+    table: EncodeTable, data: NDArray[np.uint8], at: int, length: int, hashed: np.uint64
+) -> int:
+    """Return the place of a long pretoken's slot, -1 where it has none."""
+    slots, pool = table.slots, table.pool
+    mask = np.int64(len(slots) - 1)
+    slot = first_slot(hashed, hash_shift(slots))
+    for _ in range(_MAX_PROBES):
+        found = load_acquire(slots, slot + 1)
+        if found == _LONG | np.uint64(length) and load_item(slots, slot) == hashed:
+            place = np.int64(slots[slot + 2]) + np.int64(slots[slot + 3] >> SIZE_SHIFT)
+            if equal_bytes(data, at, table.pool_bytes, place * pool.itemsize, length):
+                return slot
+        if found == _ZERO:
+            return -1
+        slot = (slot + SLOT_WORDS) & mask
+    return -1
 
 
 @kernel
-def encode_window(
-    table: EncodeTable,
-    merges: Merges,
-    specials: SpecialArrays,
-    special_ids: NDArray[np.int32],
-    separator: int,
-    data: NDArray[np.uint8],
-    starts: NDArray[np.uint32],
-    count: int,
-    out: NDArray[np.unsignedinteger],
-    ends: NDArray[np.int64],
-) -> tuple[int, int]:
-    """Write the ids of what `mark_window` found to `out`; return (ids, separators).
+def enter(
+    slots: NDArray[np.uint64],
+    num_entries: NDArray[np.int64],
+    low: np.uint64,
+    high: np.uint64,
+    hashed: np.uint64,
+    first: np.uint64,
+    second: np.uint64,
+) -> None:
+    """Enter a key and its value, if there is room."""
+    num_slots = len(slots) // SLOT_WORDS
+    # More would make the searches long.
+    if num_entries[0] >= num_slots - num_slots // 4:
+        return
+    mask = np.int64(len(slots) - 1)
+    slot = first_slot(hashed, hash_shift(slots))
+    for _ in range(_MAX_PROBES):
+        if load_acquire(slots, slot + 1) == _ZERO and replace_if_equal(
+            slots, slot + 1, _ZERO, _RESERVED
+        ):
+            fetch_add(num_entries, 0, 1)
+            store_item(slots, slot, low)
+            store_item(slots, slot + 2, first)
+            store_item(slots, slot + 3, second)
+            store_release(slots, slot + 1, high)
+            return
+        slot = (slot + SLOT_WORDS) & mask
 
-    `out` has room for an id for each byte, and a word more. `ends` gets the places in `out` after
-    each special token number `separator` (-1: none); it needs room for one place more.
+
+@kernel
+def packed_ids(ids: NDArray[np.int32], size: int, itemsize: int) -> tuple[np.uint64, np.uint64]:
+    """Return the value of ids that fit one, with their number."""
+    bits, per_word = np.uint64(8 * itemsize), 8 // itemsize
+    first, second = _ZERO, _ZERO
+    for i in range(min(size, per_word) - 1, -1, -1):
+        first = (first << bits) | np.uint64(ids[i])
+    for i in range(size - 1, per_word - 1, -1):
+        second = (second << bits) | np.uint64(ids[i])
+    return first, second | np.uint64(size) << SIZE_SHIFT
+
+
+@kernel
+def pooled_ids(
+    pool: NDArray[np.unsignedinteger],
+    pool_size: NDArray[np.int64],
+    ids: NDArray[np.int32],
+    size: int,
+    more: int,
+) -> tuple[np.uint64, np.uint64]:
+    """Write ids to the pool, with room for `more` items after them; return their value.
+
+    Where the pool has no room, the value is (0, UNKNOWN).
     """
-    table, merges, specials = borrowed(table), borrowed(merges), borrowed(specials)
-    short, pool, sizes, ids = table.short, table.pool, table.sizes, table.scratch_ids
-    max_short, max_pool = len(short) // (2 * SLOT_WORDS), len(pool) - MAX_CACHED_BYTES
-    lows, highs = np.empty(_BATCH, np.uint64), np.empty(_BATCH, np.uint64)
-    slots = np.empty(_BATCH, np.int64)
-    mask, written, num_ends = np.int64(len(short) - 1), np.int64(0), np.int64(0)
-    for first in range(0, count, _BATCH):
-        last = min(first + _BATCH, count)
-        _make_keys(short, data, starts, first, last, lows, highs, slots)
-        for i in range(first, last):
-            low, high = load_item(lows, i - first), load_item(highs, i - first)
-            slot = load_item(slots, i - first)
-            found = load_item(short, slot + 1)
-            while found != _ZERO and (found != high or load_item(short, slot) != low):
-                slot = (slot + SLOT_WORDS) & mask
-                found = load_item(short, slot + 1)
-            if found != _ZERO:
-                value = load_item(short, slot + 3)
-                size = np.int64(value & _COUNT_MASK)
-                store_word(out, written, load_item(short, slot + 2))
-                if size > WORD_BYTES // out.itemsize:
-                    place = np.int64(value >> _POOL_SHIFT)
-                    for j in range(size):
-                        store_item(out, written + j, load_item(pool, place + j))
-                written += size
-                continue
-            at = np.int64(starts[i] & ~SPECIAL_FLAG)
-            length = np.int64(starts[i + 1] & ~SPECIAL_FLAG) - at
-            if high != _ZERO:
-                size = _merge_short(merges, data, at, length, ids, table.scratch_ranks)
-                if sizes[NUM_SHORT] == max_short or sizes[POOL_SIZE] > max_pool:
-                    _empty(table)
-                _enter_short(short, pool, sizes, low, high, ids, size, out, written)
-                written += size
-            elif starts[i] & SPECIAL_FLAG == 0:
-                written += _encode_long(table, merges, data, at, length, out, written)
-            else:
-                special = _special_index(specials, data, at, length)
-                out[written] = special_ids[special]
-                ends[num_ends] = written = written + 1
-                num_ends += np.int64(special == separator)
-    return written, num_ends
+    place = fetch_add(pool_size, 0, size + more)
+    # A value is read from the pool at once, so one more has to fit.
+    if place + size + more + VALUE_BYTES > len(pool):
+        return _ZERO, UNKNOWN
+    for i in range(size):
+        pool[place + i] = ids[i]
+    return np.uint64(place), np.uint64(size) << SIZE_SHIFT
+
+
+@kernel
+def enter_long(
+    table: EncodeTable,
+    data: NDArray[np.uint8],
+    at: int,
+    length: int,
+    hashed: np.uint64,
+    ids: NDArray[np.int32],
+    size: int,
+) -> tuple[np.uint64, np.uint64]:
+    """Enter a long pretoken and its ids, if there is room; return their value."""
+    itemsize = table.pool.itemsize
+    first, second = pooled_ids(
+        table.pool, table.pool_size, ids, size, (length + itemsize - 1) // itemsize
+    )
+    if second != UNKNOWN:
+        begin = (np.int64(first) + size) * itemsize
+        for i in range(length):
+            table.pool_bytes[begin + i] = data[at + i]
+        enter(table.slots, table.num_entries, hashed, _LONG | np.uint64(length), hashed, first, second)
+    return first, second
+
+
+@kernel
+def unpooled(
+    pool: NDArray[np.unsignedinteger], first: np.uint64, second: np.uint64, inline_ids: int
+) -> tuple[np.uint64, np.uint64]:
+    """Return the value with its ids in it, where they fit, of a value that points to `pool`."""
+    if np.int64(second >> SIZE_SHIFT) > inline_ids:
+        return first, second
+    place = np.int64(first)
+    rest = load_word(pool, place + _WORD_BITS // 8 // pool.itemsize)
+    return load_word(pool, place), (rest & _IDS_MASK) | (second & ~_IDS_MASK)
+
+
+@kernel
+def copy_entries(old: NDArray[np.uint64], new: EncodeTable) -> None:
+    """Enter all that is in the slots of another table which has the same pool."""
+    for slot in range(0, len(old), SLOT_WORDS):
+        high = load_acquire(old, slot + 1)
+        if high > _RESERVED:
+            low = old[slot]
+            hashed = low if high >= _LONG else hash_key(low, high)
+            enter(new.slots, new.num_entries, low, high, hashed, old[slot + 2], old[slot + 3])

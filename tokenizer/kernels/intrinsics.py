@@ -17,7 +17,7 @@ _I1, _I8, _I32, _I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(
 _BLOCK = ir.VectorType(_I8, BLOCK_BYTES)
 
 
-def _address(
+def item_address(
     context: Untyped, builder: Untyped, array_type: Untyped, array: Untyped, index: Untyped
 ) -> Untyped:
     """Return the address of `array[index]`, without a check for negative indices."""
@@ -55,7 +55,7 @@ def _prefetch(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
     _require_integer(index)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
-        address = _address(context, builder, sig.args[0], *args)
+        address = item_address(context, builder, sig.args[0], *args)
         function: Untyped = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call] # numba
             builder.module,
             ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, _I32, _I32, _I32]),
@@ -103,7 +103,7 @@ def _load_item(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
     _require_integer(index)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
-        return builder.load(_address(context, builder, sig.args[0], *args))
+        return builder.load(item_address(context, builder, sig.args[0], *args))
 
     return array.dtype(array, types.int64), codegen
 
@@ -115,7 +115,7 @@ def _store_item(_typingctx: Untyped, array: Untyped, index: Untyped, value: Unty
     _require_integer(value)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
-        builder.store(args[2], _address(context, builder, sig.args[0], *args[:2]))
+        builder.store(args[2], item_address(context, builder, sig.args[0], *args[:2]))
         return context.get_dummy_value()
 
     return types.void(array, types.int64, array.dtype), codegen
@@ -126,7 +126,7 @@ def _load_word(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
     _require_integer(index)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
-        return _load_unaligned(builder, _address(context, builder, sig.args[0], *args), _I64)
+        return _load_unaligned(builder, item_address(context, builder, sig.args[0], *args), _I64)
 
     return types.uint64(array, types.int64), codegen
 
@@ -137,7 +137,7 @@ def _store_word(_typingctx: Untyped, array: Untyped, index: Untyped, word: Untyp
     _require_integer(word)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
-        address = _address(context, builder, sig.args[0], *args[:2])
+        address = item_address(context, builder, sig.args[0], *args[:2])
         store = builder.store(args[2], builder.bitcast(address, _I64.as_pointer()))
         store.align = 1
         return context.get_dummy_value()
@@ -171,7 +171,7 @@ def _equal_mask(_typingctx: Untyped, array: Untyped, index: Untyped, byte: Untyp
     _require_integer(byte)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
-        block = _load_unaligned(builder, _address(context, builder, sig.args[0], *args[:2]), _BLOCK)
+        block = _load_unaligned(builder, item_address(context, builder, sig.args[0], *args[:2]), _BLOCK)
         one = builder.insert_element(ir.Constant(_BLOCK, ir.Undefined), args[2], _I32(0))
         zeros = ir.Constant(ir.VectorType(_I32, BLOCK_BYTES), [0] * BLOCK_BYTES)
         wanted = builder.shuffle_vector(one, ir.Constant(_BLOCK, ir.Undefined), zeros)
@@ -189,7 +189,7 @@ def _classify_block(_typingctx: Untyped, array: Untyped, index: Untyped) -> Unty
     _require_integer(index)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
-        block = _load_unaligned(builder, _address(context, builder, sig.args[0], *args), _BLOCK)
+        block = _load_unaligned(builder, item_address(context, builder, sig.args[0], *args), _BLOCK)
 
         def in_range(values: Untyped, first: str, count: int) -> Untyped:
             # One unsigned comparison for both ends: smaller values wrap around to large ones.

@@ -19,17 +19,18 @@ _MULTIPLIER_2 = np.uint64(0xBF58476D1CE4E5B9)
 """2**64 over the golden ratio (Knuth, vol. 3, section 6.4), and the first constant of Stafford's
 "Mix13" (as in SplitMix64); any odd numbers with mixed bits would do."""
 
-_LOW_BITS = np.array([2 ** (8 * min(n, 8)) - 1 for n in range(16)], np.uint64)
-_HIGH_BITS = np.array([2 ** (8 * max(n - 8, 0)) - 1 for n in range(16)], np.uint64)
-"""By length, the bits of the first and of the second word that belong to the pretoken. A look-up,
-because the processor cannot predict branches on the length."""
+_KEY_BITS = np.array(
+    [2 ** (8 * count) - 1 for n in range(16) for count in (min(n, 8), max(n - 8, 0))], np.uint64
+)
+"""For each length, the bits of the first and of the second word that belong to the pretoken. A
+look-up, because the processor cannot predict branches on the length."""
 
 
 @kernel
 def short_key(data: NDArray[np.uint8], at: int, length: int) -> tuple[np.uint64, np.uint64]:
     """Return the key of the pretoken of `length` (1 to 15) bytes at `at`; reads 16 bytes."""
-    low = load_word(data, at) & load_item(_LOW_BITS, length)
-    high = load_word(data, at + 8) & load_item(_HIGH_BITS, length)
+    low = load_word(data, at) & load_item(_KEY_BITS, 2 * length)
+    high = load_word(data, at + 8) & load_item(_KEY_BITS, 2 * length + 1)
     return low, high | (np.uint64(length) << _LENGTH_SHIFT)
 
 
@@ -55,6 +56,16 @@ def mix(low: np.uint64, high: np.uint64) -> np.uint64:
     mixed ^= mixed >> _HALF
     mixed *= _MULTIPLIER_1
     return mixed ^ (mixed >> _HALF)
+
+
+@kernel
+def hash_key(low: np.uint64, high: np.uint64) -> np.uint64:
+    """Return a hash of two words whose high bits depend on all bits of both.
+
+    Cheaper than `mix`; "multiply-shift" for two words (Dietzfelbinger 1996, universal for random
+    odd multipliers).
+    """
+    return low * _MULTIPLIER_1 + high * _MULTIPLIER_2
 
 
 @kernel

@@ -1,0 +1,273 @@
+"""Encoding a window: what is known by look-up, the rest by merging, and the ids written in order.
+
+What runs for every pretoken takes single arrays: to pass on a tuple copies it, and counts
+references to all its arrays where it is not borrowed.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenizer.kernels.atomics import load_acquire
+from tokenizer.kernels.boundaries import SPECIAL_FLAG, SpecialArrays
+from tokenizer.kernels.encode_table import (
+    MAX_CACHED_BYTES,
+    SIZE_SHIFT,
+    SLOT_WORDS,
+    UNKNOWN,
+    VALUE_BYTES,
+    EncodeTable,
+    enter,
+    enter_long,
+    find_long,
+    find_short,
+    first_slot,
+    hash_shift,
+    packed_ids,
+    pooled_ids,
+    unpooled,
+)
+from tokenizer.kernels.intrinsics import (
+    borrowed,
+    load_item,
+    load_word,
+    prefetch,
+    store_item,
+    store_word,
+)
+from tokenizer.kernels.jit import inlined, kernel
+from tokenizer.kernels.listed_merges import merge_by_lists
+from tokenizer.kernels.pretoken_keys import (
+    MAX_KEY_BYTES,
+    equal_bytes,
+    hash_key,
+    long_hash,
+    short_key,
+)
+from tokenizer.kernels.ranked_merges import SCAN_BYTES, Merges, merge_by_scanning
+
+# Numba runs this, with its own types for scalars.
+# mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"
+
+BATCH = 64
+"""Pretokens whose slots are fetched before the first of them is looked up."""
+
+_WORD_BYTES = 8
+_MAX_KEY_BYTES = np.uint32(MAX_KEY_BYTES)
+_ZERO, _NO_KEY = np.uint64(0), np.uint64(2)
+
+
+class Workspace(NamedTuple):
+    """What each thread has for itself."""
+
+    lows: NDArray[np.uint64]
+    highs: NDArray[np.uint64]
+    firsts: NDArray[np.int64]
+    """(BATCH,) keys of the batch's pretokens, and where the searches for them begin."""
+
+    ids: NDArray[np.int32]
+    ranks: NDArray[np.int32]
+    """(SCAN_BYTES,) ids and ranks of the pretoken that is being merged."""
+
+
+@kernel
+def _make_keys(
+    slots: NDArray[np.uint64],
+    shift: np.uint64,
+    data: NDArray[np.uint8],
+    starts: NDArray[np.uint32],
+    first: int,
+    number: int,
+    lows: NDArray[np.uint64],
+    highs: NDArray[np.uint64],
+    firsts: NDArray[np.int64],
+) -> None:
+    """Write the keys of a batch and where their searches begin, and prefetch those slots.
+
+    A special token, and a pretoken before one or without a key, gets a key that no slot has.
+    """
+    start = load_item(starts, first)
+    for i in range(number):
+        at = start
+        start = load_item(starts, first + i + 1)
+        # One comparison for all: where either has the flag, the difference is very large.
+        length = np.uint32(start - at)
+        if length > _MAX_KEY_BYTES:
+            store_item(highs, i, _NO_KEY)
+            store_item(firsts, i, 0)
+            continue
+        low, high = short_key(data, np.int64(at), np.int64(length))
+        slot = first_slot(hash_key(low, high), shift)
+        prefetch(slots, slot)
+        store_item(lows, i, low)
+        store_item(highs, i, high)
+        store_item(firsts, i, slot)
+
+
+@inlined
+def _merge_into(
+    merges: Merges,
+    data: NDArray[np.uint8],
+    at: int,
+    length: int,
+    ids: NDArray[np.int32],
+    ranks: NDArray[np.int32],
+) -> int:
+    """Write the token ids of a pretoken of at most `SCAN_BYTES` to `ids`; return their number."""
+    return merge_by_scanning(
+        *(merges.byte_ids, merges.byte_ranks, merges.slots, merges.filter_bits),
+        *(merges.merged_ids, data, at, length, ids, ranks),
+    )
+
+
+@kernel
+def _new_value(
+    pool: NDArray[np.unsignedinteger],
+    pool_size: NDArray[np.int64],
+    slots: NDArray[np.uint64],
+    num_entries: NDArray[np.int64],
+    low: np.uint64,
+    high: np.uint64,
+    hashed: np.uint64,
+    ids: NDArray[np.int32],
+    size: int,
+) -> tuple[np.uint64, np.uint64]:
+    """Enter a pretoken that has a key, with its ids; return their value."""
+    if size < VALUE_BYTES // pool.itemsize:
+        first, second = packed_ids(ids, size, pool.itemsize)
+    else:
+        first, second = pooled_ids(pool, pool_size, ids, size, 0)
+    if second != UNKNOWN:
+        enter(slots, num_entries, low, high, hashed, first, second)
+    return first, second
+
+
+@kernel
+def _long_value(
+    table: EncodeTable,
+    merges: Merges,
+    data: NDArray[np.uint8],
+    at: int,
+    length: int,
+    work: Workspace,
+) -> tuple[np.uint64, np.uint64]:
+    """Return the value of a pretoken of `MAX_KEY_BYTES` to `MAX_CACHED_BYTES`, and enter it."""
+    inline_ids = VALUE_BYTES // table.pool.itemsize - 1
+    hashed = long_hash(data, at, length)
+    slot = find_long(table, data, at, length, hashed)
+    if slot >= 0:
+        first, second = table.slots[slot + 2], table.slots[slot + 3]
+    else:
+        size = _merge_into(merges, data, at, length, work.ids, work.ranks)
+        first, second = enter_long(table, data, at, length, hashed, work.ids, size)
+    return unpooled(table.pool, first, second, inline_ids)
+
+
+@kernel
+def _special_index(specials: SpecialArrays, data: NDArray[np.uint8], at: int, length: int) -> int:
+    """Return the number of the special token that is data[at : at + length]."""
+    for special in range(len(specials.offsets) - 1):
+        begin = specials.offsets[special]
+        if specials.offsets[special + 1] - begin == length and equal_bytes(
+            data, at, specials.data, begin, length
+        ):
+            return special
+    return -1
+
+
+@kernel
+def _merge_to_output(
+    merges: Merges,
+    data: NDArray[np.uint8],
+    at: int,
+    length: int,
+    work: Workspace,
+    out: NDArray[np.unsignedinteger],
+    written: int,
+) -> int:
+    """Merge a pretoken of any length into the output; return the ids written."""
+    if length <= SCAN_BYTES:
+        ids = work.ids
+        size = _merge_into(merges, data, at, length, ids, work.ranks)
+    else:
+        ids = np.empty(length, np.int32)
+        size = merge_by_lists(merges, data, at, length, ids)
+    for i in range(size):
+        out[written + i] = ids[i]
+    return size
+
+
+@kernel
+def encode_window(
+    table: EncodeTable,
+    merges: Merges,
+    specials: SpecialArrays,
+    work: Workspace,
+    special_ids: NDArray[np.int32],
+    separator: int,
+    data: NDArray[np.uint8],
+    starts: NDArray[np.uint32],
+    count: int,
+    out: NDArray[np.unsignedinteger],
+    ends: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Write the ids of what `mark_window` found to `out`; return (ids, separators).
+
+    `out` has room for an id for each byte, and `VALUE_BYTES` more. `ends` gets the places in `out`
+    after each special token number `separator` (-1: none); it needs room for one place more.
+    """
+    table, merges, specials = borrowed(table), borrowed(merges), borrowed(specials)
+    work = borrowed(work)
+    slots, pool, lows, highs, firsts = table.slots, table.pool, work.lows, work.highs, work.firsts
+    shift = hash_shift(slots)
+    per_word = _WORD_BYTES // out.itemsize
+    written, num_ends = np.int64(0), np.int64(0)
+    for first in range(0, count, BATCH):
+        number = min(BATCH, count - first)
+        _make_keys(slots, shift, data, starts, first, number, lows, highs, firsts)
+        for i in range(number):
+            low, high, slot = load_item(lows, i), load_item(highs, i), load_item(firsts, i)
+            if load_acquire(slots, slot + 1) == high and load_item(slots, slot) == low:
+                value_low, value_high = load_item(slots, slot + 2), load_item(slots, slot + 3)
+            else:
+                start = load_item(starts, first + i)
+                at = np.int64(start & ~SPECIAL_FLAG)
+                length = np.int64(load_item(starts, first + i + 1) & ~SPECIAL_FLAG) - at
+                if start & SPECIAL_FLAG or length > MAX_CACHED_BYTES:
+                    value_low, value_high = _ZERO, UNKNOWN
+                elif length > MAX_KEY_BYTES:
+                    value_low, value_high = _long_value(table, merges, data, at, length, work)
+                else:
+                    low, high = short_key(data, at, length)
+                    hashed = hash_key(low, high)
+                    slot = find_short(slots, low, high, hashed)
+                    if slot >= 0:
+                        value_low, value_high = load_item(slots, slot + 2), load_item(slots, slot + 3)
+                    else:
+                        size = _merge_into(merges, data, at, length, work.ids, work.ranks)
+                        value_low, value_high = _new_value(
+                            *(pool, table.pool_size, slots, table.num_entries),
+                            *(low, high, hashed, work.ids, size),
+                        )
+            size = np.int64(value_high >> SIZE_SHIFT)
+            store_word(out, written, value_low)
+            store_word(out, written + per_word, value_high)
+            if size >= 2 * per_word:
+                if value_high != UNKNOWN:
+                    for j in range(0, size, per_word):
+                        store_word(out, written + j, load_word(pool, np.int64(value_low) + j))
+                else:
+                    start = starts[first + i]
+                    at = np.int64(start & ~SPECIAL_FLAG)
+                    length = np.int64(starts[first + i + 1] & ~SPECIAL_FLAG) - at
+                    if start & SPECIAL_FLAG == 0:
+                        size = _merge_to_output(merges, data, at, length, work, out, written)
+                    else:
+                        special = _special_index(specials, data, at, length)
+                        out[written] = special_ids[special]
+                        size = np.int64(1)
+                        ends[num_ends] = written + 1
+                        num_ends += np.int64(special == separator)
+            written += size
+    return written, num_ends
