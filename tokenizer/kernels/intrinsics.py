@@ -25,7 +25,7 @@ def item_address(
     return builder.gep(data, [index])
 
 
-def _require_integer(index: Untyped) -> None:
+def require_integer(index: Untyped) -> None:
     if not isinstance(index, types.Integer):
         raise errors.TypingError(f"the argument must be an integer, not {index}")
 
@@ -41,18 +41,36 @@ def _load_unaligned(builder: Untyped, address: Untyped, kind: Untyped) -> Untype
     return value
 
 
-def _mask(builder: Untyped, truths: Untyped) -> Untyped:
+def load_block(
+    context: Untyped,
+    builder: Untyped,
+    array_type: Untyped,
+    array: Untyped,
+    index: Untyped,
+    ahead: int = 0,
+) -> Untyped:
+    """Return the 64 bytes from `array[index + ahead]` on as a vector."""
+    index = builder.add(index, _I64(ahead))
+    address = item_address(context, builder, array_type, array, index)
+    return _load_unaligned(builder, address, _BLOCK)
+
+
+def bits_of(builder: Untyped, truths: Untyped) -> Untyped:
     """Pack 64 truth values into a word, that of the lowest address in the lowest bit."""
     return builder.bitcast(truths, _I64)
 
 
-def _all(value: int) -> Untyped:
+def all_bytes(value: int) -> Untyped:
+    """Return a vector of 64 times the same byte."""
     return ir.Constant(_BLOCK, [value] * BLOCK_BYTES)
 
 
 def _prefetch(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
-    """Ask the processor to bring `array[index]` into its cache; any index is harmless."""
-    _require_integer(index)
+    """Ask the processor to bring `array[index]` into its cache, to be read; any index is harmless.
+
+    To be written it would be taken away from the other processors.
+    """
+    require_integer(index)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         address = item_address(context, builder, sig.args[0], *args)
@@ -61,9 +79,9 @@ def _prefetch(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
             ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, _I32, _I32, _I32]),
             "llvm.prefetch.p0",
         )
-        # Arguments: for writing, highest locality, data cache.
+        # Arguments: for reading, highest locality, data cache.
         address = builder.bitcast(address, cgutils.voidptr_t)
-        builder.call(function, [address, _I32(1), _I32(3), _I32(1)])
+        builder.call(function, [address, _I32(0), _I32(3), _I32(1)])
         return context.get_dummy_value()
 
     return types.void(array, types.int64), codegen
@@ -100,7 +118,7 @@ def _load_item(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
     for every access; without them counting stories took 5.1 for 6.7 ns a pretoken.
     """
     _require_items(array)
-    _require_integer(index)
+    require_integer(index)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         return builder.load(item_address(context, builder, sig.args[0], *args))
@@ -111,8 +129,8 @@ def _load_item(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
 def _store_item(_typingctx: Untyped, array: Untyped, index: Untyped, value: Untyped) -> Untyped:
     """Write `array[index]` of a contiguous 1-D array; the index must not be negative."""
     _require_items(array)
-    _require_integer(index)
-    _require_integer(value)
+    require_integer(index)
+    require_integer(value)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         builder.store(args[2], item_address(context, builder, sig.args[0], *args[:2]))
@@ -123,7 +141,7 @@ def _store_item(_typingctx: Untyped, array: Untyped, index: Untyped, value: Unty
 
 def _load_word(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
     """Return the 8 bytes from `array[index]` on as a little-endian word, at any alignment."""
-    _require_integer(index)
+    require_integer(index)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         return _load_unaligned(builder, item_address(context, builder, sig.args[0], *args), _I64)
@@ -133,8 +151,8 @@ def _load_word(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
 
 def _store_word(_typingctx: Untyped, array: Untyped, index: Untyped, word: Untyped) -> Untyped:
     """Write a word's 8 bytes from `array[index]` on, at any alignment, for any item type."""
-    _require_integer(index)
-    _require_integer(word)
+    require_integer(index)
+    require_integer(word)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         address = item_address(context, builder, sig.args[0], *args[:2])
@@ -147,7 +165,7 @@ def _store_word(_typingctx: Untyped, array: Untyped, index: Untyped, word: Untyp
 
 def _trailing_zeros(_typingctx: Untyped, word: Untyped) -> Untyped:
     """Return the place of the lowest set bit; of zero, 64."""
-    _require_integer(word)
+    require_integer(word)
 
     def codegen(_context: Untyped, builder: Untyped, _sig: Untyped, args: Untyped) -> Untyped:
         return builder.cttz(args[0], _I1(0))
@@ -157,7 +175,7 @@ def _trailing_zeros(_typingctx: Untyped, word: Untyped) -> Untyped:
 
 def _count_bits(_typingctx: Untyped, word: Untyped) -> Untyped:
     """Return how many bits are set."""
-    _require_integer(word)
+    require_integer(word)
 
     def codegen(_context: Untyped, builder: Untyped, _sig: Untyped, args: Untyped) -> Untyped:
         return builder.ctpop(args[0])
@@ -167,15 +185,15 @@ def _count_bits(_typingctx: Untyped, word: Untyped) -> Untyped:
 
 def _equal_mask(_typingctx: Untyped, array: Untyped, index: Untyped, byte: Untyped) -> Untyped:
     """Return the mask of the 64 bytes from `array[index]` on that equal `byte`."""
-    _require_integer(index)
-    _require_integer(byte)
+    require_integer(index)
+    require_integer(byte)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
-        block = _load_unaligned(builder, item_address(context, builder, sig.args[0], *args[:2]), _BLOCK)
+        block = load_block(context, builder, sig.args[0], *args[:2])
         one = builder.insert_element(ir.Constant(_BLOCK, ir.Undefined), args[2], _I32(0))
         zeros = ir.Constant(ir.VectorType(_I32, BLOCK_BYTES), [0] * BLOCK_BYTES)
         wanted = builder.shuffle_vector(one, ir.Constant(_BLOCK, ir.Undefined), zeros)
-        return _mask(builder, builder.icmp_unsigned("==", block, wanted))
+        return bits_of(builder, builder.icmp_unsigned("==", block, wanted))
 
     return types.uint64(array, types.int64, types.uint8), codegen
 
@@ -186,28 +204,28 @@ def _classify_block(_typingctx: Untyped, array: Untyped, index: Untyped) -> Unty
     In order: ASCII letters, digits, whitespace (GPT-2's `\s` in ASCII), spaces, apostrophes, and
     bytes beyond ASCII.
     """
-    _require_integer(index)
+    require_integer(index)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
-        block = _load_unaligned(builder, item_address(context, builder, sig.args[0], *args), _BLOCK)
+        block = load_block(context, builder, sig.args[0], *args)
 
         def in_range(values: Untyped, first: str, count: int) -> Untyped:
             # One unsigned comparison for both ends: smaller values wrap around to large ones.
-            return builder.icmp_unsigned("<", builder.sub(values, _all(ord(first))), _all(count))
+            return builder.icmp_unsigned("<", builder.sub(values, all_bytes(ord(first))), all_bytes(count))
 
         def equals(value: str) -> Untyped:
-            return builder.icmp_unsigned("==", block, _all(ord(value)))
+            return builder.icmp_unsigned("==", block, all_bytes(ord(value)))
 
         spaces = equals(" ")
         masks = (
-            in_range(builder.or_(block, _all(0x20)), "a", 26),
+            in_range(builder.or_(block, all_bytes(0x20)), "a", 26),
             in_range(block, "0", 10),
             builder.or_(in_range(block, "\t", 5), spaces),
             spaces,
             equals("'"),
-            builder.icmp_signed("<", block, _all(0)),
+            builder.icmp_signed("<", block, all_bytes(0)),
         )
-        words = [_mask(builder, mask) for mask in masks]
+        words = [bits_of(builder, mask) for mask in masks]
         return context.make_tuple(builder, sig.return_type, words)
 
     masks: Untyped = types.UniTuple(types.uint64, 6)  # type: ignore[no-untyped-call] # numba

@@ -90,3 +90,15 @@ def equal_bytes(
         if first[at + i] != second[place + i]:
             return False
     return True
+
+
+@kernel
+def equal_words(
+    first: NDArray[np.uint8], at: int, second: NDArray[np.uint8], place: int, length: int
+) -> bool:
+    """Tell whether `length` bytes, 8 or more, are equal."""
+    # The last word overlaps the one before.
+    differs = load_word(first, at + length - 8) ^ load_word(second, place + length - 8)
+    for i in range(0, length - 8, 8):
+        differs |= load_word(first, at + i) ^ load_word(second, place + i)
+    return differs == np.uint64(0)

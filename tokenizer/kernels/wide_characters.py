@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.kernels.classes import DIGIT, LETTER, OTHER, WHITESPACE
-from tokenizer.kernels.intrinsics import trailing_zeros
+from tokenizer.kernels.intrinsics import BLOCK_BYTES, trailing_zeros
 from tokenizer.kernels.jit import kernel
+from tokenizer.kernels.wide_blocks import classify_common
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, no-any-return, return-value"
 
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_ZERO, _ONE, _TWO, _ALL = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(2**64 - 1)
 
 
 @kernel
@@ -58,6 +59,17 @@ def classify_wide(
     whitespace, last bytes of whitespace characters), the last four as masks.
     """
     letters = digits = whitespace = last_bytes = _ZERO
+    two_letters, two_others, three_letters, three_others = classify_common(data, begin)
+    # A character that does not end in the block is left to the loop below.
+    ends_in_block = _ALL >> np.uint64(BLOCK_BYTES + 1 - size)
+    two_letters, two_others = two_letters & ends_in_block, two_others & ends_in_block
+    ends_in_block >>= _ONE
+    three_letters, three_others = three_letters & ends_in_block, three_others & ends_in_block
+    letters = two_letters | (two_letters << _ONE) | three_letters
+    letters |= (three_letters << _ONE) | (three_letters << _TWO)
+    others = two_others | (two_others << _ONE) | three_others
+    others |= (three_others << _ONE) | (three_others << _TWO)
+    wide &= ~(letters | others)
     while wide != _ZERO:
         place = trailing_zeros(wide)
         if place >= size:
