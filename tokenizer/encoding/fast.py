@@ -53,9 +53,7 @@ class FastEncoder:
     def _take_memory(self) -> None:
         """Make what no two threads may use at the same time."""
         self._work = Workspace(
-            lows=np.empty(BATCH, np.uint64),
-            highs=np.empty(BATCH, np.uint64),
-            firsts=np.empty(BATCH, np.int64),
+            keys=np.empty(4 * BATCH, np.uint64),
             ids=np.empty(SCAN_BYTES, np.int32),
             ranks=np.empty(SCAN_BYTES, np.int32),
         )

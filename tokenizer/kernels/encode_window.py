@@ -54,6 +54,7 @@ BATCH = 64
 """Pretokens whose slots are fetched before the first of them is looked up."""
 
 _WORD_BYTES = 8
+_KEY_WORDS = 4
 _MAX_KEY_BYTES = np.uint32(MAX_KEY_BYTES)
 _ZERO, _NO_KEY = np.uint64(0), np.uint64(2)
 
@@ -61,10 +62,8 @@ _ZERO, _NO_KEY = np.uint64(0), np.uint64(2)
 class Workspace(NamedTuple):
     """What each thread has for itself."""
 
-    lows: NDArray[np.uint64]
-    highs: NDArray[np.uint64]
-    firsts: NDArray[np.int64]
-    """(BATCH,) keys of the batch's pretokens, and where the searches for them begin."""
+    keys: NDArray[np.uint64]
+    """(_KEY_WORDS x BATCH,) key and first slot of each pretoken of the batch."""
 
     ids: NDArray[np.int32]
     ranks: NDArray[np.int32]
@@ -79,9 +78,7 @@ def _make_keys(
     starts: NDArray[np.uint32],
     first: int,
     number: int,
-    lows: NDArray[np.uint64],
-    highs: NDArray[np.uint64],
-    firsts: NDArray[np.int64],
+    keys: NDArray[np.uint64],
 ) -> None:
     """Write the keys of a batch and where their searches begin, and prefetch those slots.
 
@@ -94,15 +91,15 @@ def _make_keys(
         # One comparison for all: where either has the flag, the difference is very large.
         length = np.uint32(start - at)
         if length > _MAX_KEY_BYTES:
-            store_item(highs, i, _NO_KEY)
-            store_item(firsts, i, 0)
+            store_item(keys, _KEY_WORDS * i + 1, _NO_KEY)
+            store_item(keys, _KEY_WORDS * i + 2, _ZERO)
             continue
         low, high = short_key(data, np.int64(at), np.int64(length))
         slot = first_slot(hash_key(low, high), shift)
         prefetch(slots, slot)
-        store_item(lows, i, low)
-        store_item(highs, i, high)
-        store_item(firsts, i, slot)
+        store_item(keys, _KEY_WORDS * i, low)
+        store_item(keys, _KEY_WORDS * i + 1, high)
+        store_item(keys, _KEY_WORDS * i + 2, np.uint64(slot))
 
 
 @inlined
@@ -219,15 +216,16 @@ def encode_window(
     """
     table, merges, specials = borrowed(table), borrowed(merges), borrowed(specials)
     work = borrowed(work)
-    slots, pool, lows, highs, firsts = table.slots, table.pool, work.lows, work.highs, work.firsts
+    slots, pool, keys = table.slots, table.pool, work.keys
     shift = hash_shift(slots)
     per_word = _WORD_BYTES // out.itemsize
     written, num_ends = np.int64(0), np.int64(0)
     for first in range(0, count, BATCH):
         number = min(BATCH, count - first)
-        _make_keys(slots, shift, data, starts, first, number, lows, highs, firsts)
+        _make_keys(slots, shift, data, starts, first, number, keys)
         for i in range(number):
-            low, high, slot = load_item(lows, i), load_item(highs, i), load_item(firsts, i)
+            low, high = load_item(keys, _KEY_WORDS * i), load_item(keys, _KEY_WORDS * i + 1)
+            slot = np.int64(load_item(keys, _KEY_WORDS * i + 2))
             if load_acquire(slots, slot + 1) == high and load_item(slots, slot) == low:
                 value_low, value_high = load_item(slots, slot + 2), load_item(slots, slot + 3)
             else:
