@@ -83,11 +83,18 @@ def _classify_common(_typingctx: Untyped, array: Untyped, index: Untyped) -> Unt
             first, last = ends
             if first == last:
                 return builder.icmp_unsigned("==", blocks[place], all_bytes(first))
+            if place and last == _ANY[1]:
+                return builder.icmp_unsigned(">=", blocks[place], all_bytes(first))
+            if place and first == _ANY[0]:
+                return builder.icmp_unsigned("<=", blocks[place], all_bytes(last))
             # One unsigned comparison for both ends: smaller values wrap around to large ones.
             shifted = builder.sub(blocks[place], all_bytes(first))
             return builder.icmp_unsigned("<", shifted, all_bytes(last - first + 1))
 
-        follows = [None, in_range(1, _ANY), in_range(2, _ANY)]
+        # The bytes that follow are compared with `_ANY` once for all rows. As signed numbers these
+        # are the lowest.
+        beyond = all_bytes(_ANY[1] + 1)
+        follows = [None, *(builder.icmp_signed("<", block, beyond) for block in blocks[1:])]
 
         def covered(rows: tuple[Row, ...], length: int, kind: int) -> Untyped:
             found = None
