@@ -13,7 +13,7 @@ from tokenizer.encoding.known_pretokens import KnownPretokens
 from tokenizer.encoding.merge_tables import merge_tables
 from tokenizer.kernels.boundaries import STARTS_SLACK, mark_window, special_arrays
 from tokenizer.kernels.classes import class_table
-from tokenizer.kernels.encode_window import BATCH, Workspace, encode_window
+from tokenizer.kernels.encode_window import BATCH, KEY_WORDS, Workspace, encode_window
 from tokenizer.kernels.first_use import announce_compile
 from tokenizer.kernels.ranked_merges import SCAN_BYTES
 from tokenizer.text.windows import PADDING_BYTES
@@ -53,7 +53,7 @@ class FastEncoder:
     def _take_memory(self) -> None:
         """Make what no two threads may use at the same time."""
         self._work = Workspace(
-            keys=np.empty(4 * BATCH, np.uint64),
+            keys=np.empty(KEY_WORDS * BATCH, np.uint64),
             ids=np.empty(SCAN_BYTES, np.int32),
             ranks=np.empty(SCAN_BYTES, np.int32),
         )

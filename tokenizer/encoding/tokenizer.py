@@ -171,9 +171,7 @@ class Tokenizer:
             return [self._general_encoder] * number
         from tokenizer.encoding.fast import FastEncoder
 
-        first = FastEncoder(
-            self.vocab, self.merges, self.special_tokens
-        )
+        first = FastEncoder(self.vocab, self.merges, self.special_tokens)
         return [first, *(first.twin() for _ in range(number - 1))]
 
     def decode(self, token_ids: Iterable[int]) -> str:

@@ -7,12 +7,13 @@ item returns the stored value (C++ memory model, release and acquire). On x86 bo
 from numba import types
 from numba.extending import intrinsic
 
-from tokenizer.kernels.intrinsics import item_address
+from tokenizer.kernels.intrinsics import item_address, require_integer
 from tokenizer.kernels.untyped import Untyped
 
 
 def _load_acquire(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
     """Return `array[index]` of an array of words."""
+    require_integer(index)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         address = item_address(context, builder, sig.args[0], *args)
@@ -23,6 +24,8 @@ def _load_acquire(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untype
 
 def _store_release(_typingctx: Untyped, array: Untyped, index: Untyped, word: Untyped) -> Untyped:
     """Write `array[index]` of an array of words."""
+    require_integer(index)
+    require_integer(word)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         address = item_address(context, builder, sig.args[0], *args[:2])
@@ -36,6 +39,9 @@ def _replace_if_equal(
     _typingctx: Untyped, array: Untyped, index: Untyped, expected: Untyped, word: Untyped
 ) -> Untyped:
     """Write `array[index]` if it is `expected`; tell whether it was. No thread comes between."""
+    require_integer(index)
+    require_integer(expected)
+    require_integer(word)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         address = item_address(context, builder, sig.args[0], *args[:2])
@@ -47,6 +53,8 @@ def _replace_if_equal(
 
 def _fetch_add(_typingctx: Untyped, array: Untyped, index: Untyped, number: Untyped) -> Untyped:
     """Add to `array[index]`; return what it was. No thread comes between."""
+    require_integer(index)
+    require_integer(number)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
         address = item_address(context, builder, sig.args[0], *args[:2])

@@ -63,6 +63,9 @@ def special_arrays(special_tokens: Sequence[bytes]) -> SpecialArrays:
     )
 
 
+READ_AHEAD_BYTES = BLOCK_BYTES + 2
+"""Bytes after a text that kernels read, and ignore: a block, and the rest of a character."""
+
 STARTS_SLACK = 8
 """Items after the last start that kernels write, with no meaning."""
 
@@ -129,8 +132,8 @@ def mark_segment(
 ) -> int:
     """Write the starts of the pretokens of a segment, data[begin:end], after `count` others.
 
-    `data` has `BLOCK_BYTES` readable bytes after `end`, and `starts_out` room for every byte and
-    `STARTS_SLACK` more. Returns the new count.
+    `data` has `READ_AHEAD_BYTES` readable bytes after `end`, and `starts_out` room for every byte
+    and `STARTS_SLACK` more. Returns the new count.
     """
     letter_before = digit_before = white_before = space_before = _ZERO
     clear, add = _ZERO, _ONE  # the first patch: a segment's first character is a start

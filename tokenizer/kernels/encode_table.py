@@ -1,10 +1,10 @@
 """The table of known pretokens and their token ids, which all encoding threads fill together.
 
-A slot is four words: the key's two, then the value's two. A value is up to `inline_ids` ids, packed
-from the lowest bits on, with their number in the highest byte of its second word; where there are
-more, its first word is their place in `pool`. A pretoken too long for a key (`pretoken_keys`) has
-the hash of its bytes in place of the first word; its value always points to `pool`, where its bytes
-follow its ids.
+A slot is four words: the key's two, then the value's two. A value is up to seven ids of 16 bits
+(three of 32), packed from the lowest bits on, with their number in the highest byte of its second
+word; where there are more, its first word is their place in `pool`. A pretoken too long for a key
+(`pretoken_keys`) has the hash of its bytes as the key's first word; its value always points to
+`pool`, where its bytes follow its ids.
 
 No lock: a slot is entered once and never changed. A thread takes it by `RESERVED` as its second
 word, writes the other three, and at last that second word, so whoever sees a key sees its value.
@@ -86,7 +86,9 @@ def first_slot(hashed: np.uint64, shift: np.uint64) -> int:
 
 
 @kernel
-def find_short(slots: NDArray[np.uint64], low: np.uint64, high: np.uint64, hashed: np.uint64) -> int:
+def find_short(
+    slots: NDArray[np.uint64], low: np.uint64, high: np.uint64, hashed: np.uint64
+) -> int:
     """Return the place of a short pretoken's slot, -1 where it has none."""
     mask = np.int64(len(slots) - 1)
     slot = first_slot(hashed, hash_shift(slots))
@@ -121,7 +123,7 @@ def find_long(
 
 
 @kernel
-def enter(
+def _enter(
     slots: NDArray[np.uint64],
     num_entries: NDArray[np.int64],
     low: np.uint64,
@@ -151,7 +153,7 @@ def enter(
 
 
 @kernel
-def packed_ids(ids: NDArray[np.int32], size: int, itemsize: int) -> tuple[np.uint64, np.uint64]:
+def _packed(ids: NDArray[np.int32], size: int, itemsize: int) -> tuple[np.uint64, np.uint64]:
     """Return the value of ids that fit one, with their number."""
     bits, per_word = np.uint64(8 * itemsize), 8 // itemsize
     first, second = _ZERO, _ZERO
@@ -163,7 +165,7 @@ def packed_ids(ids: NDArray[np.int32], size: int, itemsize: int) -> tuple[np.uin
 
 
 @kernel
-def pooled_ids(
+def _pooled(
     pool: NDArray[np.unsignedinteger],
     pool_size: NDArray[np.int64],
     ids: NDArray[np.int32],
@@ -184,6 +186,31 @@ def pooled_ids(
 
 
 @kernel
+def enter_short(
+    slots: NDArray[np.uint64],
+    num_entries: NDArray[np.int64],
+    pool: NDArray[np.unsignedinteger],
+    pool_size: NDArray[np.int64],
+    low: np.uint64,
+    high: np.uint64,
+    hashed: np.uint64,
+    ids: NDArray[np.int32],
+    size: int,
+) -> tuple[np.uint64, np.uint64]:
+    """Enter a pretoken that has a key, and its ids, if there is room; return their value.
+
+    The arguments are the table's arrays, because to pass on a tuple copies it.
+    """
+    if size < VALUE_BYTES // pool.itemsize:
+        first, second = _packed(ids, size, pool.itemsize)
+    else:
+        first, second = _pooled(pool, pool_size, ids, size, 0)
+    if second != UNKNOWN:
+        _enter(slots, num_entries, low, high, hashed, first, second)
+    return first, second
+
+
+@kernel
 def enter_long(
     table: EncodeTable,
     data: NDArray[np.uint8],
@@ -195,26 +222,26 @@ def enter_long(
 ) -> tuple[np.uint64, np.uint64]:
     """Enter a long pretoken and its ids, if there is room; return their value."""
     itemsize = table.pool.itemsize
-    first, second = pooled_ids(
-        table.pool, table.pool_size, ids, size, (length + itemsize - 1) // itemsize
-    )
+    num_items = (length + itemsize - 1) // itemsize
+    first, second = _pooled(table.pool, table.pool_size, ids, size, num_items)
     if second != UNKNOWN:
         begin = (np.int64(first) + size) * itemsize
         for i in range(length):
             table.pool_bytes[begin + i] = data[at + i]
-        enter(table.slots, table.num_entries, hashed, _LONG | np.uint64(length), hashed, first, second)
+        high = _LONG | np.uint64(length)
+        _enter(table.slots, table.num_entries, hashed, high, hashed, first, second)
     return first, second
 
 
 @kernel
 def unpooled(
-    pool: NDArray[np.unsignedinteger], first: np.uint64, second: np.uint64, inline_ids: int
+    pool: NDArray[np.unsignedinteger], first: np.uint64, second: np.uint64
 ) -> tuple[np.uint64, np.uint64]:
     """Return the value with its ids in it, where they fit, of a value that points to `pool`."""
-    if np.int64(second >> SIZE_SHIFT) > inline_ids:
+    if np.int64(second >> SIZE_SHIFT) >= VALUE_BYTES // pool.itemsize:
         return first, second
     place = np.int64(first)
-    rest = load_word(pool, place + _WORD_BITS // 8 // pool.itemsize)
+    rest = load_word(pool, place + 8 // pool.itemsize)
     return load_word(pool, place), (rest & _IDS_MASK) | (second & ~_IDS_MASK)
 
 
@@ -232,4 +259,4 @@ def copy_entries(old: NDArray[np.uint64], new: EncodeTable) -> None:
                 hashed = low if high >= _LONG else hash_key(low, high)
                 if (first_slot(hashed, shift) == slot) == is_first:
                     entry = low, high, hashed, old[slot + 2], old[slot + 3]
-                    enter(new.slots, new.num_entries, *entry)
+                    _enter(new.slots, new.num_entries, *entry)

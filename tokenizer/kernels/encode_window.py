@@ -14,18 +14,14 @@ from tokenizer.kernels.boundaries import SPECIAL_FLAG, SpecialArrays
 from tokenizer.kernels.encode_table import (
     MAX_CACHED_BYTES,
     SIZE_SHIFT,
-    SLOT_WORDS,
     UNKNOWN,
-    VALUE_BYTES,
     EncodeTable,
-    enter,
     enter_long,
+    enter_short,
     find_long,
     find_short,
     first_slot,
     hash_shift,
-    packed_ids,
-    pooled_ids,
     unpooled,
 )
 from tokenizer.kernels.intrinsics import (
@@ -54,16 +50,17 @@ BATCH = 64
 """Pretokens whose slots are fetched before the first of them is looked up."""
 
 _WORD_BYTES = 8
-_KEY_WORDS = 4
+KEY_WORDS = 4
 _MAX_KEY_BYTES = np.uint32(MAX_KEY_BYTES)
 _ZERO, _NO_KEY = np.uint64(0), np.uint64(2)
+"""No slot has a key whose second word is 2: there its highest byte is zero."""
 
 
 class Workspace(NamedTuple):
     """What each thread has for itself."""
 
     keys: NDArray[np.uint64]
-    """(_KEY_WORDS x BATCH,) key and first slot of each pretoken of the batch."""
+    """(KEY_WORDS x BATCH,) key and first slot of each pretoken of the batch."""
 
     ids: NDArray[np.int32]
     ranks: NDArray[np.int32]
@@ -91,74 +88,55 @@ def _make_keys(
         # One comparison for all: where either has the flag, the difference is very large.
         length = np.uint32(start - at)
         if length > _MAX_KEY_BYTES:
-            store_item(keys, _KEY_WORDS * i + 1, _NO_KEY)
-            store_item(keys, _KEY_WORDS * i + 2, _ZERO)
+            store_item(keys, KEY_WORDS * i + 1, _NO_KEY)
+            store_item(keys, KEY_WORDS * i + 2, _ZERO)
             continue
         low, high = short_key(data, np.int64(at), np.int64(length))
         slot = first_slot(hash_key(low, high), shift)
         prefetch(slots, slot)
-        store_item(keys, _KEY_WORDS * i, low)
-        store_item(keys, _KEY_WORDS * i + 1, high)
-        store_item(keys, _KEY_WORDS * i + 2, np.uint64(slot))
+        store_item(keys, KEY_WORDS * i, low)
+        store_item(keys, KEY_WORDS * i + 1, high)
+        store_item(keys, KEY_WORDS * i + 2, np.uint64(slot))
+
+
+@kernel
+def _span(starts: NDArray[np.uint32], number: int) -> tuple[int, int, bool]:
+    """Return (place, length, whether it is a special token) of what starts there."""
+    start = load_item(starts, number)
+    at = np.int64(start & ~SPECIAL_FLAG)
+    length = np.int64(load_item(starts, number + 1) & ~SPECIAL_FLAG) - at
+    return at, length, start & SPECIAL_FLAG != 0
 
 
 @inlined
 def _merge_into(
-    merges: Merges,
-    data: NDArray[np.uint8],
-    at: int,
-    length: int,
-    ids: NDArray[np.int32],
-    ranks: NDArray[np.int32],
+    merges: Merges, work: Workspace, data: NDArray[np.uint8], at: int, length: int
 ) -> int:
-    """Write the token ids of a pretoken of at most `SCAN_BYTES` to `ids`; return their number."""
+    """Merge a pretoken of at most `SCAN_BYTES` into the workspace; return the number of ids."""
     return merge_by_scanning(
         *(merges.byte_ids, merges.byte_ranks, merges.slots, merges.filter_bits),
-        *(merges.merged_ids, data, at, length, ids, ranks),
+        *(merges.merged_ids, data, at, length, work.ids, work.ranks),
     )
-
-
-@kernel
-def _new_value(
-    pool: NDArray[np.unsignedinteger],
-    pool_size: NDArray[np.int64],
-    slots: NDArray[np.uint64],
-    num_entries: NDArray[np.int64],
-    low: np.uint64,
-    high: np.uint64,
-    hashed: np.uint64,
-    ids: NDArray[np.int32],
-    size: int,
-) -> tuple[np.uint64, np.uint64]:
-    """Enter a pretoken that has a key, with its ids; return their value."""
-    if size < VALUE_BYTES // pool.itemsize:
-        first, second = packed_ids(ids, size, pool.itemsize)
-    else:
-        first, second = pooled_ids(pool, pool_size, ids, size, 0)
-    if second != UNKNOWN:
-        enter(slots, num_entries, low, high, hashed, first, second)
-    return first, second
 
 
 @kernel
 def _long_value(
     table: EncodeTable,
     merges: Merges,
+    work: Workspace,
     data: NDArray[np.uint8],
     at: int,
     length: int,
-    work: Workspace,
 ) -> tuple[np.uint64, np.uint64]:
     """Return the value of a pretoken of `MAX_KEY_BYTES` to `MAX_CACHED_BYTES`, and enter it."""
-    inline_ids = VALUE_BYTES // table.pool.itemsize - 1
     hashed = long_hash(data, at, length)
     slot = find_long(table, data, at, length, hashed)
     if slot >= 0:
-        first, second = table.slots[slot + 2], table.slots[slot + 3]
+        low, high = table.slots[slot + 2], table.slots[slot + 3]
     else:
-        size = _merge_into(merges, data, at, length, work.ids, work.ranks)
-        first, second = enter_long(table, data, at, length, hashed, work.ids, size)
-    return unpooled(table.pool, first, second, inline_ids)
+        size = _merge_into(merges, work, data, at, length)
+        low, high = enter_long(table, data, at, length, hashed, work.ids, size)
+    return unpooled(table.pool, low, high)
 
 
 @kernel
@@ -173,20 +151,51 @@ def _special_index(specials: SpecialArrays, data: NDArray[np.uint8], at: int, le
     return -1
 
 
-@kernel
-def _merge_to_output(
+@inlined
+def _other_value(
+    table: EncodeTable,
     merges: Merges,
+    work: Workspace,
     data: NDArray[np.uint8],
     at: int,
     length: int,
+    is_special: bool,
+) -> tuple[np.uint64, np.uint64]:
+    """Return the value of what its first slot does not have; what is new is merged and entered."""
+    if is_special or length > MAX_CACHED_BYTES:
+        low, high = _ZERO, UNKNOWN
+    elif length > MAX_KEY_BYTES:
+        low, high = _long_value(table, merges, work, data, at, length)
+    else:
+        key_low, key_high = short_key(data, at, length)
+        hashed = hash_key(key_low, key_high)
+        slots = table.slots
+        slot = find_short(slots, key_low, key_high, hashed)
+        if slot >= 0:
+            low, high = load_item(slots, slot + 2), load_item(slots, slot + 3)
+        else:
+            size = _merge_into(merges, work, data, at, length)
+            low, high = enter_short(
+                *(slots, table.num_entries, table.pool, table.pool_size),
+                *(key_low, key_high, hashed, work.ids, size),
+            )
+    return low, high
+
+
+@kernel
+def _merge_to_output(
+    merges: Merges,
     work: Workspace,
+    data: NDArray[np.uint8],
+    at: int,
+    length: int,
     out: NDArray[np.unsignedinteger],
     written: int,
 ) -> int:
     """Merge a pretoken of any length into the output; return the ids written."""
     if length <= SCAN_BYTES:
         ids = work.ids
-        size = _merge_into(merges, data, at, length, ids, work.ranks)
+        size = _merge_into(merges, work, data, at, length)
     else:
         ids = np.empty(length, np.int32)
         size = merge_by_lists(merges, data, at, length, ids)
@@ -217,55 +226,37 @@ def encode_window(
     table, merges, specials = borrowed(table), borrowed(merges), borrowed(specials)
     work = borrowed(work)
     slots, pool, keys = table.slots, table.pool, work.keys
-    shift = hash_shift(slots)
-    per_word = _WORD_BYTES // out.itemsize
+    shift, per_word = hash_shift(slots), _WORD_BYTES // out.itemsize
     written, num_ends = np.int64(0), np.int64(0)
     for first in range(0, count, BATCH):
         number = min(BATCH, count - first)
         _make_keys(slots, shift, data, starts, first, number, keys)
         for i in range(number):
-            low, high = load_item(keys, _KEY_WORDS * i), load_item(keys, _KEY_WORDS * i + 1)
-            slot = np.int64(load_item(keys, _KEY_WORDS * i + 2))
-            if load_acquire(slots, slot + 1) == high and load_item(slots, slot) == low:
-                value_low, value_high = load_item(slots, slot + 2), load_item(slots, slot + 3)
+            key_low, key_high = load_item(keys, KEY_WORDS * i), load_item(keys, KEY_WORDS * i + 1)
+            slot = np.int64(load_item(keys, KEY_WORDS * i + 2))
+            if load_acquire(slots, slot + 1) == key_high and load_item(slots, slot) == key_low:
+                low, high = load_item(slots, slot + 2), load_item(slots, slot + 3)
             else:
-                start = load_item(starts, first + i)
-                at = np.int64(start & ~SPECIAL_FLAG)
-                length = np.int64(load_item(starts, first + i + 1) & ~SPECIAL_FLAG) - at
-                if start & SPECIAL_FLAG or length > MAX_CACHED_BYTES:
-                    value_low, value_high = _ZERO, UNKNOWN
-                elif length > MAX_KEY_BYTES:
-                    value_low, value_high = _long_value(table, merges, data, at, length, work)
+                at, length, is_special = _span(starts, first + i)
+                low, high = _other_value(table, merges, work, data, at, length, is_special)
+            size = np.int64(high >> SIZE_SHIFT)
+            store_word(out, written, low)
+            store_word(out, written + per_word, high)
+            if size < 2 * per_word:
+                written += size
+                continue
+            if high != UNKNOWN:
+                for j in range(0, size, per_word):
+                    store_word(out, written + j, load_word(pool, np.int64(low) + j))
+            else:
+                at, length, is_special = _span(starts, first + i)
+                if is_special:
+                    special = _special_index(specials, data, at, length)
+                    out[written] = special_ids[special]
+                    size = np.int64(1)
+                    ends[num_ends] = written + 1
+                    num_ends += np.int64(special == separator)
                 else:
-                    low, high = short_key(data, at, length)
-                    hashed = hash_key(low, high)
-                    slot = find_short(slots, low, high, hashed)
-                    if slot >= 0:
-                        value_low, value_high = load_item(slots, slot + 2), load_item(slots, slot + 3)
-                    else:
-                        size = _merge_into(merges, data, at, length, work.ids, work.ranks)
-                        value_low, value_high = _new_value(
-                            *(pool, table.pool_size, slots, table.num_entries),
-                            *(low, high, hashed, work.ids, size),
-                        )
-            size = np.int64(value_high >> SIZE_SHIFT)
-            store_word(out, written, value_low)
-            store_word(out, written + per_word, value_high)
-            if size >= 2 * per_word:
-                if value_high != UNKNOWN:
-                    for j in range(0, size, per_word):
-                        store_word(out, written + j, load_word(pool, np.int64(value_low) + j))
-                else:
-                    start = starts[first + i]
-                    at = np.int64(start & ~SPECIAL_FLAG)
-                    length = np.int64(starts[first + i + 1] & ~SPECIAL_FLAG) - at
-                    if start & SPECIAL_FLAG == 0:
-                        size = _merge_to_output(merges, data, at, length, work, out, written)
-                    else:
-                        special = _special_index(specials, data, at, length)
-                        out[written] = special_ids[special]
-                        size = np.int64(1)
-                        ends[num_ends] = written + 1
-                        num_ends += np.int64(special == separator)
+                    size = _merge_to_output(merges, work, data, at, length, out, written)
             written += size
     return written, num_ends

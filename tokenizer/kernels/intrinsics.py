@@ -26,6 +26,7 @@ def item_address(
 
 
 def require_integer(index: Untyped) -> None:
+    """Raise `TypingError` unless the argument's type is an integer."""
     if not isinstance(index, types.Integer):
         raise errors.TypingError(f"the argument must be an integer, not {index}")
 
@@ -211,7 +212,9 @@ def _classify_block(_typingctx: Untyped, array: Untyped, index: Untyped) -> Unty
 
         def in_range(values: Untyped, first: str, count: int) -> Untyped:
             # One unsigned comparison for both ends: smaller values wrap around to large ones.
-            return builder.icmp_unsigned("<", builder.sub(values, all_bytes(ord(first))), all_bytes(count))
+            return builder.icmp_unsigned(
+                "<", builder.sub(values, all_bytes(ord(first))), all_bytes(count)
+            )
 
         def equals(value: str) -> Untyped:
             return builder.icmp_unsigned("==", block, all_bytes(ord(value)))

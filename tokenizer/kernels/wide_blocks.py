@@ -6,8 +6,6 @@ classified one by one (`wide_characters`). The tests compare every row with the 
 
 from typing import NamedTuple
 
-import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -18,11 +16,7 @@ from tokenizer.kernels.intrinsics import (
     load_block,
     require_integer,
 )
-from tokenizer.kernels.jit import kernel
 from tokenizer.kernels.untyped import Untyped
-
-# Numba runs this, with its own types for scalars.
-# mypy: disable-error-code="arg-type, no-any-return, return-value"
 
 _ANY = (0x80, 0xBF)
 """All that may follow a first byte."""
@@ -77,7 +71,10 @@ def _classify_common(_typingctx: Untyped, array: Untyped, index: Untyped) -> Unt
     require_integer(index)
 
     def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
-        blocks = [load_block(context, builder, sig.args[0], *args, ahead) for ahead in range(3)]
+        array, index = args
+        blocks = [
+            load_block(context, builder, sig.args[0], array, index, ahead) for ahead in range(3)
+        ]
 
         def in_range(place: int, ends: tuple[int, int]) -> Untyped:
             first, last = ends

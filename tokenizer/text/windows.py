@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tokenizer.text.cuts import CutRule, last_cut
 
-PADDING_BYTES = 64
-"""Bytes after a window that kernels may read, and ignore: one block of 64 bytes."""
+PADDING_BYTES = 66
+"""Bytes after a window that kernels may read, and ignore: a block of 64, and two that end it."""
 
 WINDOW_BYTES = 2**20
 """With starts, ids and buffers some 10 MB a thread; a larger window was not faster."""
