@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tokenizer.kernels.atomics import fetch_add, load_acquire, replace_if_equal, store_release
 from tokenizer.kernels.intrinsics import load_item, load_word, store_item, trailing_zeros
 from tokenizer.kernels.jit import kernel
-from tokenizer.kernels.pretoken_keys import equal_words, hash_key
+from tokenizer.kernels.pretoken_keys import equal_words, hash_key, long_hash, short_key
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"
@@ -87,39 +87,54 @@ def first_slot(hashed: np.uint64, shift: np.uint64) -> int:
 
 @kernel
 def find_short(
-    slots: NDArray[np.uint64], low: np.uint64, high: np.uint64, hashed: np.uint64
-) -> int:
-    """Return the place of a short pretoken's slot, -1 where it has none."""
+    slots: NDArray[np.uint64], data: NDArray[np.uint8], at: int, length: int
+) -> tuple[np.uint64, np.uint64]:
+    """Return the value of a pretoken that has a key; (0, UNKNOWN) where it is not in the table."""
+    low, high = short_key(data, at, length)
     mask = np.int64(len(slots) - 1)
-    slot = first_slot(hashed, hash_shift(slots))
+    slot = first_slot(hash_key(low, high), hash_shift(slots))
     for _ in range(_MAX_PROBES):
         found = load_acquire(slots, slot + 1)
         if found == high and load_item(slots, slot) == low:
-            return slot
+            return load_item(slots, slot + 2), load_item(slots, slot + 3)
         if found == _ZERO:
-            return -1
+            break
         slot = (slot + SLOT_WORDS) & mask
-    return -1
+    return _ZERO, UNKNOWN
+
+
+@kernel
+def _unpooled(
+    pool: NDArray[np.unsignedinteger], first: np.uint64, second: np.uint64
+) -> tuple[np.uint64, np.uint64]:
+    """Return the value with its ids in it, where they fit, of a value that points to `pool`."""
+    if np.int64(second >> SIZE_SHIFT) >= VALUE_BYTES // pool.itemsize:
+        return first, second
+    place = np.int64(first)
+    rest = load_word(pool, place + 8 // pool.itemsize)
+    return load_word(pool, place), (rest & _IDS_MASK) | (second & ~_IDS_MASK)
 
 
 @kernel
 def find_long(
-    table: EncodeTable, data: NDArray[np.uint8], at: int, length: int, hashed: np.uint64
-) -> int:
-    """Return the place of a long pretoken's slot, -1 where it has none."""
+    table: EncodeTable, data: NDArray[np.uint8], at: int, length: int
+) -> tuple[np.uint64, np.uint64]:
+    """Return the value of a long pretoken; (0, UNKNOWN) where it is not in the table."""
     slots, pool = table.slots, table.pool
     mask = np.int64(len(slots) - 1)
-    slot = first_slot(hashed, hash_shift(slots))
+    low, high = long_hash(data, at, length), _LONG | np.uint64(length)
+    slot = first_slot(low, hash_shift(slots))
     for _ in range(_MAX_PROBES):
         found = load_acquire(slots, slot + 1)
-        if found == _LONG | np.uint64(length) and load_item(slots, slot) == hashed:
-            place = np.int64(slots[slot + 2]) + np.int64(slots[slot + 3] >> SIZE_SHIFT)
+        if found == high and load_item(slots, slot) == low:
+            first, second = slots[slot + 2], slots[slot + 3]
+            place = np.int64(first) + np.int64(second >> SIZE_SHIFT)
             if equal_words(data, at, table.pool_bytes, place * pool.itemsize, length):
-                return slot
+                return _unpooled(pool, first, second)
         if found == _ZERO:
-            return -1
+            break
         slot = (slot + SLOT_WORDS) & mask
-    return -1
+    return _ZERO, UNKNOWN
 
 
 @kernel
@@ -191,9 +206,9 @@ def enter_short(
     num_entries: NDArray[np.int64],
     pool: NDArray[np.unsignedinteger],
     pool_size: NDArray[np.int64],
-    low: np.uint64,
-    high: np.uint64,
-    hashed: np.uint64,
+    data: NDArray[np.uint8],
+    at: int,
+    length: int,
     ids: NDArray[np.int32],
     size: int,
 ) -> tuple[np.uint64, np.uint64]:
@@ -206,7 +221,8 @@ def enter_short(
     else:
         first, second = _pooled(pool, pool_size, ids, size, 0)
     if second != UNKNOWN:
-        _enter(slots, num_entries, low, high, hashed, first, second)
+        low, high = short_key(data, at, length)
+        _enter(slots, num_entries, low, high, hash_key(low, high), first, second)
     return first, second
 
 
@@ -216,7 +232,6 @@ def enter_long(
     data: NDArray[np.uint8],
     at: int,
     length: int,
-    hashed: np.uint64,
     ids: NDArray[np.int32],
     size: int,
 ) -> tuple[np.uint64, np.uint64]:
@@ -228,21 +243,9 @@ def enter_long(
         begin = (np.int64(first) + size) * itemsize
         for i in range(length):
             table.pool_bytes[begin + i] = data[at + i]
-        high = _LONG | np.uint64(length)
-        _enter(table.slots, table.num_entries, hashed, high, hashed, first, second)
-    return first, second
-
-
-@kernel
-def unpooled(
-    pool: NDArray[np.unsignedinteger], first: np.uint64, second: np.uint64
-) -> tuple[np.uint64, np.uint64]:
-    """Return the value with its ids in it, where they fit, of a value that points to `pool`."""
-    if np.int64(second >> SIZE_SHIFT) >= VALUE_BYTES // pool.itemsize:
-        return first, second
-    place = np.int64(first)
-    rest = load_word(pool, place + 8 // pool.itemsize)
-    return load_word(pool, place), (rest & _IDS_MASK) | (second & ~_IDS_MASK)
+        low, high = long_hash(data, at, length), _LONG | np.uint64(length)
+        _enter(table.slots, table.num_entries, low, high, low, first, second)
+    return _unpooled(table.pool, first, second)
 
 
 @kernel

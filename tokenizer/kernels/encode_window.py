@@ -22,7 +22,6 @@ from tokenizer.kernels.encode_table import (
     find_short,
     first_slot,
     hash_shift,
-    unpooled,
 )
 from tokenizer.kernels.intrinsics import (
     borrowed,
@@ -38,7 +37,6 @@ from tokenizer.kernels.pretoken_keys import (
     MAX_KEY_BYTES,
     equal_bytes,
     hash_key,
-    long_hash,
     short_key,
 )
 from tokenizer.kernels.ranked_merges import SCAN_BYTES, Merges, merge_by_scanning
@@ -109,13 +107,18 @@ def _span(starts: NDArray[np.uint32], number: int) -> tuple[int, int, bool]:
 
 
 @inlined
-def _merge_into(
-    merges: Merges, work: Workspace, data: NDArray[np.uint8], at: int, length: int
+def _merge_short(
+    merges: Merges,
+    data: NDArray[np.uint8],
+    at: int,
+    length: int,
+    ids: NDArray[np.int32],
+    ranks: NDArray[np.int32],
 ) -> int:
-    """Merge a pretoken of at most `SCAN_BYTES` into the workspace; return the number of ids."""
+    """Write the token ids of a pretoken of at most `SCAN_BYTES` to `ids`; return their number."""
     return merge_by_scanning(
         *(merges.byte_ids, merges.byte_ranks, merges.slots, merges.filter_bits),
-        *(merges.merged_ids, data, at, length, work.ids, work.ranks),
+        *(merges.merged_ids, data, at, length, ids, ranks),
     )
 
 
@@ -128,15 +131,12 @@ def _long_value(
     at: int,
     length: int,
 ) -> tuple[np.uint64, np.uint64]:
-    """Return the value of a pretoken of `MAX_KEY_BYTES` to `MAX_CACHED_BYTES`, and enter it."""
-    hashed = long_hash(data, at, length)
-    slot = find_long(table, data, at, length, hashed)
-    if slot >= 0:
-        low, high = table.slots[slot + 2], table.slots[slot + 3]
-    else:
-        size = _merge_into(merges, work, data, at, length)
-        low, high = enter_long(table, data, at, length, hashed, work.ids, size)
-    return unpooled(table.pool, low, high)
+    """Return the value of a pretoken of `MAX_KEY_BYTES` to `MAX_CACHED_BYTES`; enter a new one."""
+    low, high = find_long(table, data, at, length)
+    if high == UNKNOWN:
+        size = _merge_short(merges, data, at, length, work.ids, work.ranks)
+        low, high = enter_long(table, data, at, length, work.ids, size)
+    return low, high
 
 
 @kernel
@@ -149,37 +149,6 @@ def _special_index(specials: SpecialArrays, data: NDArray[np.uint8], at: int, le
         ):
             return special
     return -1
-
-
-@inlined
-def _other_value(
-    table: EncodeTable,
-    merges: Merges,
-    work: Workspace,
-    data: NDArray[np.uint8],
-    at: int,
-    length: int,
-    is_special: bool,
-) -> tuple[np.uint64, np.uint64]:
-    """Return the value of what its first slot does not have; what is new is merged and entered."""
-    if is_special or length > MAX_CACHED_BYTES:
-        low, high = _ZERO, UNKNOWN
-    elif length > MAX_KEY_BYTES:
-        low, high = _long_value(table, merges, work, data, at, length)
-    else:
-        key_low, key_high = short_key(data, at, length)
-        hashed = hash_key(key_low, key_high)
-        slots = table.slots
-        slot = find_short(slots, key_low, key_high, hashed)
-        if slot >= 0:
-            low, high = load_item(slots, slot + 2), load_item(slots, slot + 3)
-        else:
-            size = _merge_into(merges, work, data, at, length)
-            low, high = enter_short(
-                *(slots, table.num_entries, table.pool, table.pool_size),
-                *(key_low, key_high, hashed, work.ids, size),
-            )
-    return low, high
 
 
 @kernel
@@ -195,7 +164,7 @@ def _merge_to_output(
     """Merge a pretoken of any length into the output; return the ids written."""
     if length <= SCAN_BYTES:
         ids = work.ids
-        size = _merge_into(merges, work, data, at, length)
+        size = _merge_short(merges, data, at, length, work.ids, work.ranks)
     else:
         ids = np.empty(length, np.int32)
         size = merge_by_lists(merges, data, at, length, ids)
@@ -225,7 +194,7 @@ def encode_window(
     """
     table, merges, specials = borrowed(table), borrowed(merges), borrowed(specials)
     work = borrowed(work)
-    slots, pool, keys = table.slots, table.pool, work.keys
+    slots, pool, keys, ids = table.slots, table.pool, work.keys, work.ids
     shift, per_word = hash_shift(slots), _WORD_BYTES // out.itemsize
     written, num_ends = np.int64(0), np.int64(0)
     for first in range(0, count, BATCH):
@@ -238,25 +207,33 @@ def encode_window(
                 low, high = load_item(slots, slot + 2), load_item(slots, slot + 3)
             else:
                 at, length, is_special = _span(starts, first + i)
-                low, high = _other_value(table, merges, work, data, at, length, is_special)
+                if is_special or length > MAX_CACHED_BYTES:
+                    low, high = _ZERO, UNKNOWN
+                elif length > MAX_KEY_BYTES:
+                    low, high = _long_value(table, merges, work, data, at, length)
+                else:
+                    low, high = find_short(slots, data, at, length)
+                    if high == UNKNOWN:
+                        size = _merge_short(merges, data, at, length, ids, work.ranks)
+                        low, high = enter_short(
+                            *(slots, table.num_entries, pool, table.pool_size),
+                            *(data, at, length, ids, size),
+                        )
             size = np.int64(high >> SIZE_SHIFT)
             store_word(out, written, low)
             store_word(out, written + per_word, high)
-            if size < 2 * per_word:
-                written += size
-                continue
-            if high != UNKNOWN:
-                for j in range(0, size, per_word):
-                    store_word(out, written + j, load_word(pool, np.int64(low) + j))
-            else:
-                at, length, is_special = _span(starts, first + i)
-                if is_special:
-                    special = _special_index(specials, data, at, length)
-                    out[written] = special_ids[special]
-                    size = np.int64(1)
-                    ends[num_ends] = written + 1
-                    num_ends += np.int64(special == separator)
+            if size >= 2 * per_word:
+                if high != UNKNOWN:
+                    for j in range(0, size, per_word):
+                        store_word(out, written + j, load_word(pool, np.int64(low) + j))
                 else:
-                    size = _merge_to_output(merges, work, data, at, length, out, written)
+                    at, length, is_special = _span(starts, first + i)
+                    if is_special:
+                        special = _special_index(specials, data, at, length)
+                        out[written], size = special_ids[special], np.int64(1)
+                        ends[num_ends] = written + 1
+                        num_ends += np.int64(special == separator)
+                    else:
+                        size = _merge_to_output(merges, work, data, at, length, out, written)
             written += size
     return written, num_ends
