@@ -21,7 +21,13 @@ from tokenizer import reference
 from tokenizer.encoding.fast import FastEncoder
 from tokenizer.encoding.tokenizer import Tokenizer
 from tokenizer.formats.vocabulary import build_vocab
-from tokenizer.kernels.boundaries import SPECIAL_FLAG, STARTS_SLACK, mark_window, special_arrays
+from tokenizer.kernels.boundaries import (
+    READ_AHEAD_BYTES,
+    SPECIAL_FLAG,
+    STARTS_SLACK,
+    mark_window,
+    special_arrays,
+)
 from tokenizer.kernels.classes import class_table
 from tokenizer.patterns import PATTERNS
 from tokenizer.pretokenize import iter_pretokens
@@ -63,7 +69,7 @@ def with_invalid_bytes(data: bytes, source: random.Random) -> bytes:
 def kernel_pretokens(data: bytes, special_tokens: list[str]) -> list[bytes]:
     """Cut with the kernels; the bytes after the text are hostile."""
     longest_first = sorted((token.encode() for token in special_tokens), key=len, reverse=True)
-    padded = np.frombuffer(data + b"s\xa0" * 32, np.uint8)
+    padded = np.frombuffer(data + b"s\xa0" * READ_AHEAD_BYTES, np.uint8)
     starts = np.zeros(len(data) + STARTS_SLACK, np.uint32)
     count = mark_window(padded, len(data), class_table(), special_arrays(longest_first), starts)
     places = (starts[: count + 1] & ~SPECIAL_FLAG).tolist()

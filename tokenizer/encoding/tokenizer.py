@@ -162,17 +162,11 @@ class Tokenizer:
             yield from self.encode_bytes(piece)
 
     def window_encoders(self, number: int) -> list[Encoder]:
-        """Return encoders for windows of a file, one a thread.
-
-        Args:
-            number: Threads.
-        """
+        """Return encoders for windows of a file, one for each of so many threads."""
         if not self._is_fast:
             return [self._general_encoder] * number
-        from tokenizer.encoding.fast import FastEncoder
-
-        first = FastEncoder(self.vocab, self.merges, self.special_tokens)
-        return [first, *(first.twin() for _ in range(number - 1))]
+        first = self._loaded_fast_encoder()
+        return [first.twin() for _ in range(number)]
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """Decode ids to text, with U+FFFD for bytes that are not UTF-8.

@@ -83,9 +83,9 @@ def _make_keys(
     for i in range(number):
         at = start
         start = load_item(starts, first + i + 1)
-        # One comparison for all: where either has the flag, the difference is very large.
+        # One comparison for all: where one of the two has the flag, the difference is very large.
         length = np.uint32(start - at)
-        if length > _MAX_KEY_BYTES:
+        if length | (at & SPECIAL_FLAG) > _MAX_KEY_BYTES:
             store_item(keys, KEY_WORDS * i + 1, _NO_KEY)
             store_item(keys, KEY_WORDS * i + 2, _ZERO)
             continue
@@ -192,9 +192,9 @@ def encode_window(
     `out` has room for an id for each byte, and `VALUE_BYTES` more. `ends` gets the places in `out`
     after each special token number `separator` (-1: none); it needs room for one place more.
     """
-    table, merges, specials = borrowed(table), borrowed(merges), borrowed(specials)
-    work = borrowed(work)
-    slots, pool, keys, ids = table.slots, table.pool, work.keys, work.ids
+    table, merges = borrowed(table), borrowed(merges)
+    specials, work = borrowed(specials), borrowed(work)
+    slots, pool, keys = table.slots, table.pool, work.keys
     shift, per_word = hash_shift(slots), _WORD_BYTES // out.itemsize
     written, num_ends = np.int64(0), np.int64(0)
     for first in range(0, count, BATCH):
@@ -214,10 +214,10 @@ def encode_window(
                 else:
                     low, high = find_short(slots, data, at, length)
                     if high == UNKNOWN:
-                        size = _merge_short(merges, data, at, length, ids, work.ranks)
+                        size = _merge_short(merges, data, at, length, work.ids, work.ranks)
                         low, high = enter_short(
                             *(slots, table.num_entries, pool, table.pool_size),
-                            *(data, at, length, ids, size),
+                            *(data, at, length, work.ids, size),
                         )
             size = np.int64(high >> SIZE_SHIFT)
             store_word(out, written, low)

@@ -1,5 +1,8 @@
 """The fast encoder: the reference's ids, however small its table of pretokens is."""
 
+import random
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +12,9 @@ from tests.strategies import byte_strings
 from tests.tokenizer.samples import END_OF_TEXT, SAMPLE
 from tokenizer import reference
 from tokenizer.encoding.encoder import id_dtype
-from tokenizer.encoding.fast import FastEncoder, empty_table
-from tokenizer.kernels.encode_table import NUM_EMPTIED
+from tokenizer.encoding.fast import FastEncoder
+from tokenizer.encoding.known_pretokens import KnownPretokens
+from tokenizer.pretokenize import iter_pretokens
 from tokenizer.text.windows import PADDING_BYTES
 
 VOCAB, MERGES = reference.train_bpe(SAMPLE.encode(), 380, [END_OF_TEXT])
@@ -24,19 +28,34 @@ def test_ids_are_the_reference_s(parts: list[bytes]) -> None:
     assert encoder.encode(data) == reference.encode(data, VOCAB, MERGES, [END_OF_TEXT])
 
 
-def test_a_table_that_is_emptied_again_and_again_gives_the_same_ids() -> None:
-    """With room for a few pretokens only, the ids are those of a large table."""
-    words = [b" %d" % (7919 * number) for number in range(600)]
-    words += [b" long" * 4 + b"%dx" % number for number in range(200)]
-    data = b"".join(words * 2)
-    large = FastEncoder(VOCAB, MERGES)
-    expected = large.encode(data)
-    small = FastEncoder(VOCAB, MERGES)
-    small.table = empty_table(128)
-    assert small.encode(data) == expected
-    assert large.table.sizes[NUM_EMPTIED] == 0
-    # What was full is followed by a larger one.
-    assert len(small.table.short) == 4 * 4 * 128
+WORDS = [b" %d" % (7919 * number) for number in range(600)]
+WORDS += [b" long" * 4 + b"%dx" % number for number in range(200)]
+WORDS += ["\u00e9\u4e2d\u2019".encode() * 3 + b"%d" % number for number in range(200)]
+
+
+@pytest.mark.parametrize(("num_slots", "max_slots"), [(128, 128), (128, 512), (128, 2**16)])
+def test_a_small_table_gives_the_same_ids(num_slots: int, max_slots: int) -> None:
+    """With room for a few pretokens, growing or not, the ids are those of the reference."""
+    encoder = FastEncoder(VOCAB, MERGES)
+    encoder.known = KnownPretokens(np.uint16, num_slots=num_slots, max_slots=max_slots)
+    for count in (100, 1000, 300):
+        data = b"".join(WORDS[:count] * 2)
+        assert encoder.encode(data) == reference.encode(data, VOCAB, MERGES, [])
+
+
+def test_threads_share_what_they_know() -> None:
+    """Twins on several threads give the reference's ids, and each new pretoken is entered once."""
+    source = random.Random(0)
+    texts = [b"".join(source.choices(WORDS, k=400)) for _ in range(60)]
+    first = FastEncoder(VOCAB, MERGES)
+    first.known = KnownPretokens(np.uint16, num_slots=2**12)
+    twins = [first.twin() for _ in range(4)]
+    with ThreadPoolExecutor(len(twins)) as pool:
+        ids = list(pool.map(lambda task: twins[task[0] % 4].encode(task[1]), enumerate(texts)))
+    assert ids == [reference.encode(text, VOCAB, MERGES, []) for text in texts]
+    distinct = {word for text in texts for word in iter_pretokens(text, pattern="gpt2")}
+    # Two threads may enter one at the same time.
+    assert len(distinct) <= first.known.table.num_entries[0] <= 2 * len(distinct)
 
 
 @pytest.mark.parametrize("extra", [0, 70_000])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import byte_strings, special_token_lists
 from tokenizer.kernels.boundaries import (
+    READ_AHEAD_BYTES,
     SPECIAL_FLAG,
     STARTS_SLACK,
     mark_segment,
@@ -32,7 +33,7 @@ def marked(data: bytes, special_tokens: list[str]) -> tuple[list[bytes], list[by
     """Return (pretokens, special tokens) as the kernel cuts the text."""
     longest_first = sorted((token.encode() for token in special_tokens), key=len, reverse=True)
     # The bytes after the text must not matter, so they are hostile.
-    padded = np.frombuffer(data + b"s\xa0" * (BLOCK_BYTES // 2), np.uint8)
+    padded = np.frombuffer(data + b"s\xa0" * READ_AHEAD_BYTES, np.uint8)
     starts = np.zeros(len(data) + STARTS_SLACK, np.uint32)
     count = mark_window(padded, len(data), class_table(), special_arrays(longest_first), starts)
     places = [int(start & ~SPECIAL_FLAG) for start in starts[: count + 1]]
@@ -89,7 +90,7 @@ def test_pretokens_are_those_of_regex(data: bytes, special_tokens: list[str]) ->
 @given(data=byte_strings(60), margin=st.integers(0, 8))
 def test_a_segment_s_starts_are_those_of_the_twin(data: bytes, margin: int) -> None:
     """The vector kernel and the formula written out by character agree, wherever the segment is."""
-    padded = np.frombuffer(b"'" * margin + data + b"s" * BLOCK_BYTES, np.uint8)
+    padded = np.frombuffer(b"'" * margin + data + b"s" * READ_AHEAD_BYTES, np.uint8)
     starts = np.zeros(len(data) + STARTS_SLACK, np.uint32)
     end = margin + len(data)
     count = mark_segment(padded, margin, end, class_table(), starts, 0)
