@@ -1,0 +1,95 @@
+"""One run of the tests that judge a mutant, in a forked process that has the slow imports done."""
+
+import importlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+_PRELOADED = (
+    *("beartype", "fsspec", "jaxtyping", "numba", "numpy", "psutil", "pyarrow.parquet"),
+    *("regex", "safetensors.torch", "tiktoken", "tokenizers", "torch"),
+)
+"""What nearly all tests import; with these loaded a run starts in one second instead of three."""
+
+_MAX_MEMORY_BYTES, _MAX_FILE_BYTES = 2**34, 2**30
+"""What a mutant may take before it fails, so that a loop without end does not fill the machine."""
+
+
+def prepare() -> None:
+    """Import what tests need, and nothing of this project, so that a fork can load a mutant."""
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    # Fewer examples, always the same, and no search for the smallest: the first failure is enough.
+    settings.register_profile(
+        "mutation",
+        max_examples=50,
+        database=None,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def copy_checkout(source: Path, target: Path) -> None:
+    """Copy the files of a checkout that git knows or would add, with their times."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=source,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (source / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / name, target / name)
+
+
+def tests_pass(checkout: Path, tests: str, *, limit_s: float, log: Path) -> tuple[bool, float]:
+    """Run tests of a checkout; return whether all passed in time, and the seconds."""
+    started = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _run_pytest(checkout, tests.split(), log)
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        seconds = time.monotonic() - started
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0, seconds
+        if seconds > limit_s:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return False, seconds
+        time.sleep(0.02)
+
+
+def _run_pytest(checkout: Path, tests: list[str], log: Path) -> None:
+    """Be the process that runs the tests, and end."""
+    os.setpgid(0, 0)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
+    os.environ |= {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.dont_write_bytecode = True  # the code of a mutant must not outlive it
+    # The tests must find the mutant's modules, not those of the checkout that this one is from.
+    here = {"", str(Path(__file__).parents[2])}
+    sys.path[:] = [str(checkout), *(entry for entry in sys.path if entry not in here)]
+    os.chdir(checkout)
+    quick = ["-x", "-q", "--tb=short", "-p", "no:cacheprovider", "--hypothesis-profile=mutation"]
+    imported = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    code = 1
+    try:
+        code = int(pytest.main([*quick, *imported, *tests]))
+    finally:
+        os._exit(code)
