@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 from benchmarks.mutation.judges import JUDGES, is_kernel
@@ -61,15 +62,22 @@ def judge_file(checkout: Path, file: str, count: int, seed: int, out: Path) -> N
     if not todo:
         return
     log = checkout.with_name("log")
-    passed, usual_s = tests_pass(checkout, JUDGES[file], limit_s=600, log=log)
-    if not passed:
-        raise RuntimeError(f"{JUDGES[file]} fails without a mutant:\n{log.read_text()[-2000:]}")
+    usual_s = usual_seconds(checkout, JUDGES[file], log)
     limit_s = 4 * usual_s + (KERNEL_LIMIT_S if is_kernel(file) else LIMIT_S)
     for mutant, line in todo:
         passed, seconds = judge(checkout, file, mutant, limit_s=limit_s, log=log)
         line |= {"result": "survived" if passed else "killed", "seconds": round(seconds, 1)}
         with out.open("a") as stream:
             stream.write(json.dumps(line) + "\n")
+
+
+@cache
+def usual_seconds(checkout: Path, tests: str, log: Path) -> float:
+    """Run tests without a mutant; return how long they take."""
+    passed, seconds = tests_pass(checkout, tests, limit_s=600, log=log)
+    if not passed:
+        raise RuntimeError(f"{tests} fails without a mutant:\n{log.read_text()[-2000:]}")
+    return seconds
 
 
 def judge(
