@@ -1,5 +1,6 @@
 """One run of the tests that judge a mutant, in a forked process that has the slow imports done."""
 
+import gc
 import importlib
 import os
 import resource
@@ -19,6 +20,12 @@ _PRELOADED = (
 )
 """What nearly all tests import; with these loaded a run starts in one second instead of three."""
 
+_QUICK = (
+    *("-x", "-q", "--tb=line", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:anyio"),
+    "--hypothesis-profile=mutation",
+)
+"""The first failure ends it, and nobody reads its values."""
+
 _MAX_MEMORY_BYTES, _MAX_FILE_BYTES = 2**34, 2**30
 """What a mutant may take before it fails, so that a loop without end does not fill the machine."""
 
@@ -32,13 +39,14 @@ def prepare() -> None:
     # Fewer examples, always the same, and no search for the smallest: the first failure is enough.
     settings.register_profile(
         "mutation",
-        max_examples=50,
+        max_examples=30,
         database=None,
         deadline=None,
         derandomize=True,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
+    gc.freeze()  # pytest collects garbage ten times at its end
 
 
 def copy_checkout(source: Path, target: Path) -> None:
@@ -56,10 +64,14 @@ def copy_checkout(source: Path, target: Path) -> None:
             shutil.copy2(source / name, target / name)
 
 
-def tests_pass(checkout: Path, tests: str, *, limit_s: float, log: Path) -> tuple[bool, float]:
+def run_tests(
+    checkout: Path, tests: str, *, limit_s: float, log: Path, keep_bytecode: bool = False
+) -> tuple[bool, float]:
     """Run tests of a checkout; return whether all passed in time, and the seconds."""
     child = os.fork()
     if child == 0:
+        # The code of a mutant must not outlive it.
+        sys.dont_write_bytecode = not keep_bytecode
         _run_pytest(checkout, tests.split(), log)
     naps = 0
     while True:
@@ -85,15 +97,12 @@ def _run_pytest(checkout: Path, tests: list[str], log: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
     os.environ |= {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"}
-    sys.dont_write_bytecode = True  # the code of a mutant must not outlive it
     # The tests must find the mutant's modules, not those of the checkout that this one is from.
     here = {"", str(Path(__file__).parents[2])}
     sys.path[:] = [str(checkout), *(entry for entry in sys.path if entry not in here)]
     os.chdir(checkout)
-    quick = ["-x", "-q", "--tb=short", "-p", "no:cacheprovider", "--hypothesis-profile=mutation"]
-    imported = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     code = 1
     try:
-        code = int(pytest.main([*quick, *imported, *tests]))
+        code = int(pytest.main([*_QUICK, *tests]))
     finally:
         os._exit(code)
