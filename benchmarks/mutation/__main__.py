@@ -22,8 +22,8 @@ from benchmarks.mutation.runner import copy_checkout, prepare, run_tests
 
 HERE = Path(__file__).parents[2]
 KERNEL_CACHE = Path("tokenizer/kernels/__pycache__")
-LIMIT_S, KERNEL_LIMIT_S = 20, 150
-"""Seconds beyond four times the usual; a kernel is compiled anew for each mutant."""
+LIMIT_S, KERNEL_LIMIT_S = 10, 100
+"""Seconds beyond three times the usual; a kernel is compiled anew for each mutant."""
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def judge_file(checkout: Path, file: str, count: int, seed: int, out: Path) -> N
         return
     log = checkout.with_name("log")
     usual_s = usual_seconds(checkout, JUDGES[file], log)
-    limit_s = 4 * usual_s + (KERNEL_LIMIT_S if is_kernel(file) else LIMIT_S)
+    limit_s = 3 * usual_s + (KERNEL_LIMIT_S if is_kernel(file) else LIMIT_S)
     for mutant, line in todo:
         passed, seconds = judge(checkout, file, mutant, limit_s=limit_s, log=log)
         line |= {"result": "survived" if passed else "killed", "seconds": round(seconds, 1)}
