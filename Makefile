@@ -4,7 +4,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 BIN := .venv/bin
 PACKAGES := flows tasks lm tokenizer artifacts
 
-.PHONY: install check format test test-slow test-random smoke bench golden clean
+.PHONY: install check format test test-slow test-random smoke bench mutation golden clean
 
 install: .venv/.installed
 
@@ -39,6 +39,9 @@ format: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+mutation: install
+	$(BIN)/python -m benchmarks.mutation --out mutation.jsonl
 
 golden: install
 	$(BIN)/python -c "from tokenizer.kernels.classes import write_class_ranges as w; from pathlib import Path; w(Path('tokenizer/kernels/class_ranges.py'))"

@@ -1,5 +1,7 @@
 """Compare the kernels with `regex` and the reference, and with tiktoken, on random hard texts.
 
+A fourth check compares one pass with threads, ranges and small windows (`benchmarks.fuzz_cuts`).
+
     python -m benchmarks.fuzz_tokenizer --minutes 10 --gpt2 ../shared/data/gpt2
 
 Prints one JSON line: cases of each comparison, differences (any difference also ends with status 1
@@ -9,6 +11,7 @@ and the text), and how many code points were left out because tiktoken's Unicode
 import argparse
 import random
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import tiktoken
 
+from benchmarks.fuzz_cuts import check_cuts
 from benchmarks.result_line import print_result
 from tokenizer import reference
 from tokenizer.encoding.fast import FastEncoder
@@ -34,7 +38,12 @@ from tokenizer.pretokenize import iter_pretokens
 from tokenizer.training.counts import PretokenCounts
 from tokenizer.training.train import train_merges
 
-SPECIAL_TOKENS = ["<|endoftext|>", "<|end", "aa", "e s", "\n<", "é!"]
+SPECIAL_TOKENS = [
+    *("<|endoftext|>", "<|end", "<|endoftext|><|endoftext|>", "aa", "aaa", "a aa"),
+    *("e s", "\n<", "é!"),
+]
+"""Some begin with, contain, repeat or overlap others."""
+
 _PIECES = [
     *("'s", "'t", "'ll", "'ve", "'re", "'m", "'d", "'", "''", "'S", " '", "s", "ve", "l", "re"),
     *(" ", "  ", "   ", "\n", "\n\n", "\t", "\r\n", "\u00a0", "\u3000", "\u2028", "\x85", "\x1c"),
@@ -166,19 +175,21 @@ def main() -> None:
     )
     encoder = FastEncoder(tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens)
     source = random.Random(options.seed)
-    checks = {
-        "pretokens": lambda: check_pretokens(source, every),
-        "tiktoken": lambda: check_tiktoken(source, common, encoding, encoder, tokenizer),
-        "training": lambda: check_training(source, every),
-    }
-    cases: Counter[str] = Counter()
-    failure = None
-    deadline = time.monotonic() + 60 * options.minutes
-    while failure is None and time.monotonic() < deadline:
-        # Of 20 cases 12 compare pretokens, 7 tiktoken's ids, and the slow one trains.
-        name = source.choices(list(checks), weights=[12, 7, 1])[0]
-        failure = checks[name]()
-        cases[name] += 1
+    with tempfile.TemporaryDirectory() as folder:
+        checks = {
+            "pretokens": lambda: check_pretokens(source, every),
+            "tiktoken": lambda: check_tiktoken(source, common, encoding, encoder, tokenizer),
+            "training": lambda: check_training(source, every),
+            "cuts": lambda: check_cuts(source, Path(folder)),
+        }
+        cases: Counter[str] = Counter()
+        failure = None
+        deadline = time.monotonic() + 60 * options.minutes
+        while failure is None and time.monotonic() < deadline:
+            # Of 22 cases 12 compare pretokens, 7 tiktoken's ids; the three slow ones train and cut.
+            name = source.choices(list(checks), weights=[12, 7, 1, 2])[0]
+            failure = checks[name]()
+            cases[name] += 1
     report = {
         "minutes": options.minutes,
         "cases": dict(sorted(cases.items())),

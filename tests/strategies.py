@@ -62,6 +62,21 @@ def special_token_lists(max_size: int = 4) -> st.SearchStrategy[list[str]]:
 
 
 @st.composite
+def texts_of_overlapping_specials(draw: st.DrawFn) -> tuple[str, list[str]]:
+    """Draw special tokens that nest, repeat, overlap and adjoin, and a text that is full of them.
+
+    All are made of the same few short pieces, and so is what the text has besides.
+    """
+    pieces = draw(st.lists(st.text("abX ", min_size=1, max_size=3), min_size=1, max_size=3))
+    piece = st.sampled_from(pieces)
+    special = st.lists(piece, min_size=1, max_size=4).map("".join).filter(lambda t: len(t) > 1)
+    special_tokens = draw(st.lists(special, min_size=1, max_size=4, unique=True))
+    part = st.sampled_from(special_tokens) | piece | st.sampled_from("ab \n\u3000X")
+    repeated = st.tuples(part, st.integers(1, 5)).map(lambda drawn: drawn[0] * drawn[1])
+    return "".join(draw(st.lists(repeated, max_size=12))), special_tokens
+
+
+@st.composite
 def split_texts(draw: st.DrawFn) -> tuple[str, list[str]]:
     """Draw a text and the same text cut into pieces anywhere, some of them empty."""
     text = draw(texts())

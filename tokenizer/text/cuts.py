@@ -1,7 +1,20 @@
-"""The rule for safe cuts: where a text may be cut in two so that no pretoken changes.
+"""The rule for safe cuts: where a text may be cut in two so that no token changes.
 
-A cut is safe after a special token. Most named patterns also allow it before a whitespace character
-that follows another character, because no pretoken goes across that place.
+Which special tokens a text has, a scan from its beginning says: the leftmost occurrence counts, and
+of several at one place the longest. Call a place *free* when no occurrence of any special token
+begins before it and ends after it, whether the scan takes the occurrence or not. What the scan
+takes before a free place ends there at the latest, so every scan that began before it stops at it.
+Hence:
+
+- The longest special token that begins at a free place is one that the scan takes. Its end is a
+  safe cut.
+- In most named patterns, a free place before whitespace that follows another character is a safe
+  cut, because no pretoken goes across it.
+
+The bytes near a place decide this (`CutRule.context_bytes`), so a search may begin anywhere and
+finds the same cuts. The rule leaves out some places where the scan does end a token: with "aa" it
+finds one cut in "aaaa", after two. After a safe cut the text is as a new text, so what begins there
+needs nothing of what was before it.
 """
 
 import re
@@ -47,6 +60,16 @@ class CutRule:
     max_special_bytes: int
     """Length of the longest special token."""
 
+    @property
+    def context_bytes(self) -> int:
+        """Return how many bytes on both sides of a place decide whether it is a safe cut.
+
+        A special token that ends at the place must begin at a free one, and what makes that one
+        not free begins up to a special token's length before it: twice the length. Three more are
+        for wide whitespace, where there are no special tokens.
+        """
+        return 2 * self.max_special_bytes + 3
+
 
 def cut_rule(*, special_tokens: Sequence[str], pattern: str) -> CutRule:
     """Make the rule for these special tokens and this split pattern."""
@@ -64,7 +87,7 @@ def cut_rule(*, special_tokens: Sequence[str], pattern: str) -> CutRule:
 def first_special_cut(data: bytes | bytearray, begin: int, end: int, rule: CutRule) -> int | None:
     """Return the first p in (begin, end] that follows a special token; None when there is none.
 
-    The caller gives `max_special_bytes` of context on both sides where the text has them.
+    The caller gives `context_bytes` on both sides where the text has them.
     """
     if rule.special_pattern is None:
         return None

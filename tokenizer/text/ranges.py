@@ -82,8 +82,8 @@ def _search(
     rule: CutRule,
     find: Callable[[bytes | bytearray, int, int, CutRule], int | None],
 ) -> int | None:
-    """Apply `find` to pieces of [begin, end), each read with room for a special token around."""
-    margin = rule.max_special_bytes + 4
+    """Apply `find` to pieces of [begin, end), each read with the context that decides."""
+    margin = rule.context_bytes
     for position in range(begin, end, _SEARCH_BYTES):
         window_start = max(0, position - margin)
         window_stop = min(end, position + _SEARCH_BYTES)

@@ -105,7 +105,8 @@ def iter_windows(
 ) -> Iterator[tuple[NDArray[np.uint8], int]]:
     """Yield (buffer, length) for windows of [start, stop) that end at safe cuts.
 
-    The buffer has at least `PADDING_BYTES` readable bytes after the window's `length`, and is used
+    Each window begins at a safe cut, so the search for its end needs no text before it. The buffer
+    has at least `PADDING_BYTES` readable bytes after the window's `length`, and is used
     again for the next window. Where the text has no cut, the window grows.
     """
     buffer = bytearray(WINDOW_BYTES + PADDING_BYTES)

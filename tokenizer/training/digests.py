@@ -43,7 +43,7 @@ PUBLIC_TOKENIZERS = (
         merges_sha256="ded641d1b41ee5bf42ef7693715e7544e48111193bcbcdccfb1de558059e1210",
     ),
 )
-"""On each of these merges four independent public runs agree."""
+"""Four independent public runs agree on the merges of the first, two on those of the second."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

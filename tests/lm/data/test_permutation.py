@@ -47,6 +47,14 @@ def test_permute_refuses_an_index_outside() -> None:
 def test_permute_keeps_its_order() -> None:
     """The order is part of what a seed means: these values may never change."""
     assert permute(np.arange(10), size=10, key=42).tolist() == [3, 8, 9, 1, 5, 2, 4, 0, 7, 6]
+    million = permute(np.arange(5), size=1_000_003, key=derive_key(7, 1))
+    assert million.tolist() == [628379, 558021, 517724, 968305, 403462]
+    large = permute(np.array([0, 2**39]), size=2**40 + 1, key=2**64 - 1)
+    assert large.tolist() == [695427548778, 928433465310]
+    assert hash_indices(np.arange(2), key=42).tolist() == [
+        13679457532755275413,
+        2949826092126892291,
+    ]
 
 
 def test_derived_keys_depend_on_order_and_value() -> None:

@@ -1,6 +1,9 @@
 """Safe cuts: a text cut there has the pretokens of the whole text, with any named pattern."""
 
+import sys
+
 import pytest
+import regex
 from hypothesis import given
 
 from tests.strategies import byte_strings, special_token_lists
@@ -40,3 +43,15 @@ def test_each_pattern_has_its_whitespace(pattern: str, expected: list[int]) -> N
     rule = cut_rule(special_tokens=[], pattern=pattern)
     cuts = [first_whitespace_cut(data, place, place + 1, rule) for place in range(len(data))]
     assert [cut for cut in cuts if cut is not None] == expected
+
+
+def test_no_cut_is_after_wide_whitespace() -> None:
+    """Whitespace in a row is one pretoken up to its last character, whatever `regex` calls so."""
+    characters = "".join(map(chr, [*range(0x80, 0xD800), *range(0xE000, sys.maxunicode + 1)]))
+    wide = regex.findall(r"\s", characters)
+    assert {"\x85", "\u2000", "\u3000"} <= set(wide)
+    for pattern in PATTERNS:
+        rule = cut_rule(special_tokens=[], pattern=pattern)
+        for data in [f"{before}{space}  a".encode() for space in wide for before in ("x", "")]:
+            assert first_whitespace_cut(data, 0, len(data), rule) is None
+            assert last_cut(data, 0, len(data) - 1, rule) is None

@@ -84,6 +84,26 @@ def test_ties_by_the_hundred_are_broken_by_rule(tie_break: TieBreak) -> None:
     assert merges == reference.train_merges(as_dict(counts), 300, tie_break=tie_break)
 
 
+@pytest.mark.parametrize(
+    ("words", "pairs"),
+    [
+        ((b"abcdefghx", b"abcdefghiy"), [(b"abcdefghi", b"y"), (b"abcdefgh", b"x")]),
+        ((b"Zabcdefgh", b"Zabcdefghi"), [(b"Z", b"abcdefghi"), (b"Z", b"abcdefgh")]),
+        ((b"abcdefghx", b"abcdefgix"), [(b"abcdefgi", b"x"), (b"abcdefgh", b"x")]),
+        ((b"Zabcdefgh", b"Zabcdefgi"), [(b"Z", b"abcdefgi"), (b"Z", b"abcdefgh")]),
+    ],
+)
+def test_ties_of_long_tokens_are_broken_by_all_their_bytes(
+    words: tuple[bytes, bytes], pairs: list[tuple[bytes, bytes]]
+) -> None:
+    """Tokens alike in their first seven bytes differ later; of a token and its start it is less."""
+    long_tokens = {b"abcdefgh": 40, b"abcdefghi": 20, b"abcdefgi": 10}
+    counts = long_tokens | dict.fromkeys(words, 3)
+    merges = train_merges(PretokenCounts.from_dict(counts), 11).merges
+    assert merges == reference.train_merges(counts, 11)
+    assert merges[-2:] == pairs
+
+
 @pytest.mark.parametrize("tie_break", TIE_BREAKS)
 def test_a_killed_training_resumes_to_the_same_merges(tmp_path: Path, tie_break: TieBreak) -> None:
     """A training that stops at any checkpoint and is resumed gives the merges of one run."""

@@ -1,0 +1,93 @@
+"""Which tests judge the mutants of which file: quick ones that know the file best."""
+
+_TOKENIZER = "tests/tokenizer"
+_FORMATS = f"{_TOKENIZER}/formats -k not(transformers)"
+_ENCODING = f"{_TOKENIZER}/encoding/test_tokenizer.py {_TOKENIZER}/encoding/test_decode.py"
+_SHARDS = f"{_TOKENIZER}/encoding/test_file_encoder.py"
+_CUTS = (
+    f"{_TOKENIZER}/text/test_cuts.py {_TOKENIZER}/text/test_ranges.py "
+    f"{_TOKENIZER}/text/test_windows.py {_TOKENIZER}/test_routes.py"
+)
+_COUNTS = " ".join(
+    f"{_TOKENIZER}/training/{name}.py"
+    for name in ("test_count", "test_count_tables", "test_counts")
+)
+_MERGES = f"{_TOKENIZER}/training/test_train.py"
+_LONG = f"{_TOKENIZER}/kernels/test_ranked_merges.py {_TOKENIZER}/encoding/test_fast.py"
+_STARTS = f"{_TOKENIZER}/kernels/test_boundaries.py"
+_STORE = "tests/artifacts/test_publishing.py tests/artifacts/test_staging.py"
+_OPTIM = "tests/lm/optim"
+_CHECKPOINT = "tests/lm/checkpoint tests/lm/training/test_train.py"
+
+JUDGES = {
+    "tokenizer/text/cuts.py": _CUTS,
+    "tokenizer/text/ranges.py": _CUTS,
+    "tokenizer/text/windows.py": _CUTS,
+    "tokenizer/text/stream.py": _ENCODING,
+    "tokenizer/text/documents.py": f"{_TOKENIZER}/text/test_documents.py",
+    "tokenizer/text/corpus_statistics.py": f"{_TOKENIZER}/text/test_documents.py",
+    "tokenizer/special_tokens.py": f"{_TOKENIZER}/test_special_tokens.py {_ENCODING}",
+    "tokenizer/patterns.py": f"{_TOKENIZER}/test_patterns.py {_TOKENIZER}/test_config.py",
+    "tokenizer/pretokenize.py": f"{_TOKENIZER}/test_pretokenize.py {_TOKENIZER}/test_patterns.py",
+    "tokenizer/reference.py": f"{_TOKENIZER}/test_reference.py {_MERGES}",
+    "tokenizer/config.py": f"{_TOKENIZER}/test_config.py {_MERGES}",
+    "tokenizer/compare.py": f"{_TOKENIZER}/test_compare.py",
+    "tokenizer/training/count.py": f"{_COUNTS} {_TOKENIZER}/test_routes.py",
+    "tokenizer/training/count_tables.py": _COUNTS,
+    "tokenizer/training/counts.py": _COUNTS,
+    "tokenizer/training/digests.py": f"{_TOKENIZER}/training/test_digests.py",
+    "tokenizer/training/merge_checkpoint.py": _MERGES,
+    "tokenizer/training/merge_setup.py": _MERGES,
+    "tokenizer/training/train.py": _MERGES,
+    "tokenizer/encoding/decode.py": _ENCODING,
+    "tokenizer/encoding/encoder.py": _SHARDS,
+    "tokenizer/encoding/general.py": f"{_ENCODING} {_SHARDS} {_TOKENIZER}/test_routes.py",
+    "tokenizer/encoding/merge_tables.py": f"{_LONG} {_ENCODING}",
+    "tokenizer/encoding/merging.py": _ENCODING,
+    "tokenizer/encoding/shard.py": _SHARDS,
+    "tokenizer/encoding/tokenizer.py": f"{_ENCODING} {_SHARDS}",
+    "tokenizer/formats/byte_level.py": _FORMATS,
+    "tokenizer/formats/gpt2.py": _FORMATS,
+    "tokenizer/formats/hugging_face.py": f"{_TOKENIZER}/formats",
+    "tokenizer/formats/tiktoken.py": _FORMATS,
+    "tokenizer/formats/vocabulary.py": _FORMATS,
+    "artifacts/fingerprint.py": "tests/artifacts/test_fingerprint.py",
+    "artifacts/identity.py": "tests/artifacts/test_identity.py tests/artifacts/test_fingerprint.py",
+    "artifacts/record.py": f"tests/artifacts/test_record.py {_STORE}",
+    "artifacts/lease.py": f"tests/artifacts/test_lease.py {_STORE}",
+    "artifacts/publishing.py": _STORE,
+    "artifacts/staging.py": _STORE,
+    "lm/optim/adamw.py": _OPTIM,
+    "lm/optim/clip.py": _OPTIM,
+    "lm/optim/muon.py": _OPTIM,
+    "lm/optim/parameter_groups.py": _OPTIM,
+    "lm/optim/schedule.py": _OPTIM,
+    "lm/data/permutation.py": "tests/lm/data/test_permutation.py",
+    "lm/checkpoint/durable.py": _CHECKPOINT,
+    "lm/checkpoint/folder.py": _CHECKPOINT,
+    "lm/checkpoint/optimizer_state.py": _CHECKPOINT,
+    "lm/checkpoint/weights.py": _CHECKPOINT,
+    "lm/training/step.py": "tests/lm/training/test_step.py tests/lm/training/test_spikes.py",
+    "tokenizer/kernels/pretoken_keys.py": f"{_TOKENIZER}/kernels/test_pretoken_keys.py {_COUNTS}",
+    "tokenizer/kernels/pretoken_order.py": f"{_TOKENIZER}/kernels/test_pretoken_order.py {_COUNTS}",
+    "tokenizer/kernels/count_table.py": _COUNTS,
+    "tokenizer/kernels/listed_merges.py": f"{_TOKENIZER}/kernels/test_ranked_merges.py",
+    "tokenizer/kernels/pair_table.py": _MERGES,
+    "tokenizer/kernels/pair_heap.py": _MERGES,
+    "tokenizer/kernels/merge_state.py": _MERGES,
+    "tokenizer/kernels/merge_fill.py": _MERGES,
+    "tokenizer/kernels/merge_loop.py": _MERGES,
+    "tokenizer/kernels/ranked_merges.py": _LONG,
+    "tokenizer/kernels/wide_characters.py": _STARTS,
+    "tokenizer/kernels/boundaries.py": _STARTS,
+    "tokenizer/kernels/intrinsics.py": f"{_TOKENIZER}/kernels/test_intrinsics.py {_STARTS}",
+    "tokenizer/kernels/encode_table.py": _LONG,
+    "tokenizer/encoding/fast.py": f"{_TOKENIZER}/encoding/test_fast.py {_ENCODING}",
+    "tokenizer/encoding/file_encoder.py": f"{_SHARDS} {_TOKENIZER}/test_routes.py",
+}
+"""pytest's arguments by source file, in the order of the campaign; the kernels take longest."""
+
+
+def is_kernel(file: str) -> bool:
+    """Tell whether a mutant of this file must be compiled."""
+    return file.startswith("tokenizer/kernels/")
