@@ -1,5 +1,8 @@
 """Atomic operations: what they return, and that no addition of several threads is lost."""
 
+# Numba compiles the small functions here, and its types say nothing of them.
+# mypy: disable-error-code="no-any-return, untyped-decorator"
+
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,9 +12,12 @@ from numba.core.errors import TypingError
 from numpy.typing import NDArray
 
 from tokenizer.kernels.atomics import fetch_add, load_acquire, replace_if_equal, store_release
+from tokenizer.kernels.untyped import Untyped
+
+compiled: Untyped = njit
 
 
-@njit(nogil=True)
+@compiled(nogil=True)
 def add_often(numbers: NDArray[np.int64], times: int) -> int:
     """Add 1 at place 1 again and again; return the last number that was there before."""
     before = 0
@@ -20,17 +26,17 @@ def add_often(numbers: NDArray[np.int64], times: int) -> int:
     return before
 
 
-@njit(nogil=True)
+@compiled(nogil=True)
 def replace(words: NDArray[np.uint64], expected: int, word: int) -> bool:
     """Write the word at place 1 where the expected one is."""
-    return replace_if_equal(words, 1, np.uint64(expected), np.uint64(word))  # type: ignore[no-any-return] # an intrinsic has no types
+    return replace_if_equal(words, 1, np.uint64(expected), np.uint64(word))
 
 
-@njit(nogil=True)
+@compiled(nogil=True)
 def store_and_load(words: NDArray[np.uint64], word: int) -> int:
     """Write a word at place 1 and read it."""
     store_release(words, 1, np.uint64(word))
-    return load_acquire(words, 1)  # type: ignore[no-any-return] # an intrinsic has no types
+    return load_acquire(words, 1)
 
 
 def test_no_addition_is_lost() -> None:
@@ -61,9 +67,9 @@ def test_what_was_stored_is_loaded() -> None:
 def test_a_float_is_refused() -> None:
     """An index that is no integer is a typing error when the kernel is compiled."""
 
-    @njit
+    @compiled
     def load(words: NDArray[np.uint64]) -> int:
-        return load_acquire(words, 1.5)  # type: ignore[no-any-return] # an intrinsic has no types
+        return load_acquire(words, 1.5)
 
     with pytest.raises(TypingError, match="must be an integer"):
         load(np.zeros(2, np.uint64))
