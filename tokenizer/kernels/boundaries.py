@@ -229,8 +229,8 @@ def mark_window(
     There must be room as for `mark_segment`.
     """
     specials = borrowed(specials)
-    count = 0
-    begin = 0
+    # As plain zeros they would have a type of their own, and what is called be compiled twice.
+    count, begin = np.int64(0), np.int64(0)
     while begin < length:
         end, special = find_special(data, begin, length, specials)
         count = mark_segment(data, begin, end, classes, starts_out, count)

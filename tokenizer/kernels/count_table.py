@@ -153,7 +153,7 @@ def count_window(
         if sizes[NUM_SHORT] + _BATCH > max_short:
             return first
         last = min(first + _BATCH, count)
-        filled = 0
+        filled = np.int64(0)
         for i in range(first, last):
             start = load_item(starts, i)
             if start & SPECIAL_FLAG:

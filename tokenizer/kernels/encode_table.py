@@ -219,7 +219,7 @@ def enter_short(
     if size < VALUE_BYTES // pool.itemsize:
         first, second = _packed(ids, size, pool.itemsize)
     else:
-        first, second = _pooled(pool, pool_size, ids, size, 0)
+        first, second = _pooled(pool, pool_size, ids, size, np.int64(0))
     if second != UNKNOWN:
         low, high = short_key(data, at, length)
         _enter(slots, num_entries, low, high, hash_key(low, high), first, second)

@@ -150,8 +150,17 @@ def peek_best(state: MergeState) -> int:
     holds the few pairs that matter next and not millions of rare ones.
     """
     sizes = state.sizes
+    num_unsorted = np.int64(0)
     while True:
-        while sizes[HEAP_SIZE] > 0:
+        if sizes[HEAP_SIZE] == 0:
+            if not _lower_threshold(state):
+                return -1 if sizes[THRESHOLD] > 0 else -2
+            num_unsorted = sizes[HEAP_SIZE] // 2
+        node = np.int64(0)
+        if num_unsorted > 0:
+            num_unsorted -= 1
+            node = num_unsorted
+        else:
             pair = np.int64(state.heap[3])
             count = state.pair_count[pair]
             if np.uint64(count) == state.heap[0]:
@@ -160,15 +169,14 @@ def peek_best(state: MergeState) -> int:
                 state.heap[0] = np.uint64(count)
             else:
                 sizes[HEAP_SIZE] -= 1
-                _swap(state.heap, 0, HEAP_WIDTH * sizes[HEAP_SIZE])
-            _sift_down(state, 0)
-        if not _lower_threshold(state):
-            return -1 if sizes[THRESHOLD] > 0 else -2
+                _swap(state.heap, np.int64(0), HEAP_WIDTH * sizes[HEAP_SIZE])
+        # One call for both uses: compiled into this function, it takes two seconds to compile.
+        _sift_down(state, node)
 
 
 @kernel
 def _lower_threshold(state: MergeState) -> bool:
-    """Fill the empty heap with the most frequent pairs; false when there are none or no room.
+    """Fill the empty heap with the most frequent pairs, unsorted; false: there are none or no room.
 
     No room leaves the threshold at 0; the caller enlarges the heap and tries again.
     """
@@ -186,6 +194,4 @@ def _lower_threshold(state: MergeState) -> bool:
                 sizes[THRESHOLD] = 0
                 return False
             _append(state, pair)
-    for node in range(sizes[HEAP_SIZE] // 2 - 1, -1, -1):
-        _sift_down(state, node)
     return True
