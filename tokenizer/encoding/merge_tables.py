@@ -1,9 +1,9 @@
 """The merges of a vocabulary in the tables that kernels read."""
 
-import operator
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokenizer.config import NUM_BYTES
 from tokenizer.kernels.ranked_merges import (
@@ -28,11 +28,11 @@ def merge_tables(ids: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]]
             f"a vocabulary of {num_ids} ids and {len(merges)} merges is too large for "
             f"the fast encoder; it takes up to {MAX_TOKENS} ids"
         )
-    firsts, seconds = [pair[0] for pair in merges], [pair[1] for pair in merges]
-    left, right, merged = (
+    left, right = (
         np.fromiter(map(ids.__getitem__, tokens), np.int32, len(merges))
-        for tokens in (firsts, seconds, map(operator.add, firsts, seconds))
+        for tokens in ([pair[0] for pair in merges], [pair[1] for pair in merges])
     )
+    merged = _merged_ids(ids, merges)
     byte_ids = np.array([ids[bytes([byte])] for byte in range(NUM_BYTES)], dtype=np.int32)
     num_slots = 2 ** int(np.ceil(np.log2(2 * len(merges) + 16)))
     slots = np.full(num_slots, EMPTY, np.uint64)
@@ -53,3 +53,15 @@ def merge_tables(ids: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]]
         right_ids=right,
         merged_ids=merged,
     )
+
+
+def _merged_ids(
+    ids: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]]
+) -> NDArray[np.int32]:
+    """Return the ids of the tokens that the merges make."""
+    made = [*map(b"".join, merges)]
+    place = slice(NUM_BYTES, NUM_BYTES + len(merges))
+    # Nearly every vocabulary has them there and in this order: half the time of looking them up.
+    if list(ids)[place] == made:
+        return np.fromiter(ids.values(), np.int32, len(ids))[place]
+    return np.fromiter(map(ids.__getitem__, made), np.int32, len(made))

@@ -4,6 +4,7 @@ A row says that all characters of a range of UTF-8 sequences have one class. Wha
 classified one by one (`wide_characters`). The tests compare every row with the class table.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from numba import types
@@ -31,6 +32,9 @@ class Row(NamedTuple):
     third: tuple[int, int] = _ANY
 
 
+PUNCTUATION = Row(OTHER, (0xE2, 0xE2), (0x80, 0x80), (0x90, 0xA7))
+"""Dashes, quotes and dots: in English text, nearly all that is not ASCII."""
+
 TWO_BYTES = (
     Row(OTHER, (0xC2, 0xC2), (0xA1, 0xA9)),  # signs: § © and others
     Row(OTHER, (0xC2, 0xC2), (0xAB, 0xB1)),  # « ® ° and others
@@ -47,7 +51,6 @@ TWO_BYTES = (
 )
 THREE_BYTES = (
     Row(LETTER, (0xE1, 0xE1), (0xB8, 0xBB)),  # Latin, as in Vietnamese
-    Row(OTHER, (0xE2, 0xE2), (0x80, 0x80), (0x90, 0xA7)),  # dashes, quotes, dots
     Row(OTHER, (0xE3, 0xE3), (0x80, 0x80), (0x81, 0x83)),  # Chinese and Japanese stops
     Row(LETTER, (0xE3, 0xE3), (0x81, 0x81), (0x81, 0xBF)),  # Hiragana
     Row(LETTER, (0xE3, 0xE3), (0x82, 0x82), (0x80, 0x96)),
@@ -60,6 +63,55 @@ THREE_BYTES = (
     Row(LETTER, (0xEB, 0xEC)),
     Row(LETTER, (0xED, 0xED), (0x80, 0x9D)),
 )
+
+
+def _in_range(
+    builder: Untyped, blocks: Sequence[Untyped], place: int, ends: tuple[int, int]
+) -> Untyped:
+    """Compare the bytes at a place of each sequence with the ends of a range."""
+    first, last = ends
+    block = blocks[place]
+    if first == last:
+        return builder.icmp_unsigned("==", block, all_bytes(first))
+    # `_covered` compares all that follow with `_ANY`, so one end is enough where it is the other.
+    if place and last == _ANY[1]:
+        return builder.icmp_unsigned(">=", block, all_bytes(first))
+    if place and first == _ANY[0]:
+        return builder.icmp_unsigned("<=", block, all_bytes(last))
+    # One unsigned comparison for both ends: smaller values wrap around to large ones.
+    return builder.icmp_unsigned(
+        "<", builder.sub(block, all_bytes(first)), all_bytes(last - first + 1)
+    )
+
+
+def _covered(builder: Untyped, blocks: Sequence[Untyped], rows: Sequence[Row]) -> Untyped:
+    """Return the mask of the first bytes of sequences in the rows, as long as there are blocks."""
+    found = None
+    for row in rows:
+        truths = _in_range(builder, blocks, 0, row.first)
+        for place, ends in ((1, row.second), (2, row.third)):
+            if ends != _ANY:
+                truths = builder.and_(truths, _in_range(builder, blocks, place, ends))
+        found = truths if found is None else builder.or_(found, truths)
+    for block in blocks[1:]:
+        # As signed numbers the bytes that may follow are the lowest.
+        follows = builder.icmp_signed("<", block, all_bytes(_ANY[1] + 1))
+        found = builder.and_(found, follows)
+    return bits_of(builder, found)
+
+
+def _find_punctuation(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
+    """Return the mask of first bytes of `PUNCTUATION` in 64 from `array[index]` on; reads 66."""
+    require_integer(index)
+
+    def codegen(context: Untyped, builder: Untyped, sig: Untyped, args: Untyped) -> Untyped:
+        array, index = args
+        blocks = [
+            load_block(context, builder, sig.args[0], array, index, ahead) for ahead in range(3)
+        ]
+        return _covered(builder, blocks, [PUNCTUATION])
+
+    return types.uint64(array, types.int64), codegen
 
 
 def _classify_common(_typingctx: Untyped, array: Untyped, index: Untyped) -> Untyped:
@@ -75,40 +127,8 @@ def _classify_common(_typingctx: Untyped, array: Untyped, index: Untyped) -> Unt
         blocks = [
             load_block(context, builder, sig.args[0], array, index, ahead) for ahead in range(3)
         ]
-
-        def in_range(place: int, ends: tuple[int, int]) -> Untyped:
-            first, last = ends
-            if first == last:
-                return builder.icmp_unsigned("==", blocks[place], all_bytes(first))
-            if place and last == _ANY[1]:
-                return builder.icmp_unsigned(">=", blocks[place], all_bytes(first))
-            if place and first == _ANY[0]:
-                return builder.icmp_unsigned("<=", blocks[place], all_bytes(last))
-            # One unsigned comparison for both ends: smaller values wrap around to large ones.
-            shifted = builder.sub(blocks[place], all_bytes(first))
-            return builder.icmp_unsigned("<", shifted, all_bytes(last - first + 1))
-
-        # The bytes that follow are compared with `_ANY` once for all rows. As signed numbers these
-        # are the lowest.
-        beyond = all_bytes(_ANY[1] + 1)
-        follows = [None, *(builder.icmp_signed("<", block, beyond) for block in blocks[1:])]
-
-        def covered(rows: tuple[Row, ...], length: int, kind: int) -> Untyped:
-            found = None
-            for row in rows:
-                if row.kind != kind:
-                    continue
-                truths = in_range(0, row.first)
-                for place, ends in ((1, row.second), (2, row.third)):
-                    if ends != _ANY:
-                        truths = builder.and_(truths, in_range(place, ends))
-                found = truths if found is None else builder.or_(found, truths)
-            for place in range(1, length):
-                found = builder.and_(found, follows[place])
-            return bits_of(builder, found)
-
         words = [
-            covered(rows, length, kind)
+            _covered(builder, blocks[:length], [row for row in rows if row.kind == kind])
             for rows, length in ((TWO_BYTES, 2), (THREE_BYTES, 3))
             for kind in (LETTER, OTHER)
         ]
@@ -118,5 +138,6 @@ def _classify_common(_typingctx: Untyped, array: Untyped, index: Untyped) -> Unt
     return masks(array, types.int64), codegen
 
 
-# The decorator's own types say nothing of how kernels call this.
+# The decorator's own types say nothing of how kernels call these.
+find_punctuation: Untyped = intrinsic(_find_punctuation)
 classify_common: Untyped = intrinsic(_classify_common)

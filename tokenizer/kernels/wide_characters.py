@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tokenizer.kernels.classes import DIGIT, LETTER, OTHER, WHITESPACE
 from tokenizer.kernels.intrinsics import BLOCK_BYTES, trailing_zeros
 from tokenizer.kernels.jit import kernel
-from tokenizer.kernels.wide_blocks import classify_common
+from tokenizer.kernels.wide_blocks import classify_common, find_punctuation
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, no-any-return, return-value"
@@ -45,6 +45,18 @@ def wide_character(
 
 
 @kernel
+def _twice(mask: np.uint64) -> np.uint64:
+    """Set the bit after each that is set."""
+    return mask | (mask << _ONE)
+
+
+@kernel
+def _three_times(mask: np.uint64) -> np.uint64:
+    """Set the two bits after each that is set."""
+    return mask | (mask << _ONE) | (mask << _TWO)
+
+
+@kernel
 def classify_wide(
     data: NDArray[np.uint8],
     begin: int,
@@ -59,17 +71,17 @@ def classify_wide(
     whitespace, last bytes of whitespace characters), the last four as masks.
     """
     letters = digits = whitespace = last_bytes = _ZERO
-    two_letters, two_others, three_letters, three_others = classify_common(data, begin)
-    # A character that does not end in the block is left to the loop below.
-    ends_in_block = _ALL >> np.uint64(BLOCK_BYTES + 1 - size)
-    two_letters, two_others = two_letters & ends_in_block, two_others & ends_in_block
-    ends_in_block >>= _ONE
-    three_letters, three_others = three_letters & ends_in_block, three_others & ends_in_block
-    letters = two_letters | (two_letters << _ONE) | three_letters
-    letters |= (three_letters << _ONE) | (three_letters << _TWO)
-    others = two_others | (two_others << _ONE) | three_others
-    others |= (three_others << _ONE) | (three_others << _TWO)
-    wide &= ~(letters | others)
+    # What does not end in the block is left to the loop below.
+    ends_after_two = _ALL >> np.uint64(BLOCK_BYTES + 1 - size)
+    ends_after_three = ends_after_two >> _ONE
+    wide &= ~_three_times(find_punctuation(data, begin) & ends_after_three)
+    if wide != _ZERO:
+        two_letters, two_others, three_letters, three_others = classify_common(data, begin)
+        letters = _twice(two_letters & ends_after_two)
+        letters |= _three_times(three_letters & ends_after_three)
+        others = _twice(two_others & ends_after_two)
+        others |= _three_times(three_others & ends_after_three)
+        wide &= ~(letters | others)
     while wide != _ZERO:
         place = trailing_zeros(wide)
         if place >= size:

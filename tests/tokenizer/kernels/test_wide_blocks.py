@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 from tokenizer.kernels.classes import LETTER, class_table
 from tokenizer.kernels.intrinsics import BLOCK_BYTES
 from tokenizer.kernels.untyped import Untyped
-from tokenizer.kernels.wide_blocks import THREE_BYTES, TWO_BYTES, Row, classify_common
+from tokenizer.kernels.wide_blocks import (
+    PUNCTUATION,
+    THREE_BYTES,
+    TWO_BYTES,
+    Row,
+    classify_common,
+    find_punctuation,
+)
 
 compiled: Untyped = njit
 ROWS = [(row, 2) for row in TWO_BYTES] + [(row, 3) for row in THREE_BYTES]
+ALL_ROWS = [*ROWS, (PUNCTUATION, 3)]
 
 
 def characters(row: Row, length: int) -> list[str]:
@@ -32,7 +40,13 @@ def common_masks(data: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     return classify_common(data, 0)
 
 
-@pytest.mark.parametrize(("row", "length"), ROWS)
+@compiled
+def punctuation_mask(data: NDArray[np.uint8]) -> int:
+    """Call the intrinsic at the array's begin."""
+    return find_punctuation(data, 0)
+
+
+@pytest.mark.parametrize(("row", "length"), ALL_ROWS)
 def test_a_row_has_one_class(row: Row, length: int) -> None:
     """All characters of a row have its class, as `regex` sees them."""
     codes = [ord(character) for character in characters(row, length)]
@@ -56,3 +70,10 @@ def test_other_bytes_are_in_no_mask() -> None:
     parts = [b"\xc3", b"\xe2\x80", b"\xe4", b"\xe0\xa4\x85", b"\xc2\xa0", b"\xe2\x80\xa8", b"\xb8"]
     data = b" a".join([*parts, b"\xd0 \xb0", b"\xf0\x9f\x91\x8d"]).ljust(BLOCK_BYTES + 2)
     assert [int(mask) for mask in common_masks(np.frombuffer(data, np.uint8))] == [0, 0, 0, 0]
+
+
+def test_punctuation_is_found() -> None:
+    """The first byte of each sign is in the mask, those of its neighbours are not."""
+    for sign in characters(PUNCTUATION, 3):
+        data = f"a{sign}\u200f{sign}\u2028\u20ac".encode().ljust(BLOCK_BYTES + 2)
+        assert punctuation_mask(np.frombuffer(data, np.uint8)) == 1 << 1 | 1 << 7, sign
