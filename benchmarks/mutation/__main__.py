@@ -3,8 +3,9 @@
     python -m benchmarks.mutation --out mutation.jsonl
     python -m benchmarks.mutation --out mutation.jsonl --only tokenizer/text --per-file 50
 
-Writes one JSON line a mutant; those that the file has already are not judged again. What survives
-is a missing test, or a mistake that makes no difference (docs/studies/mutation.md).
+Writes one JSON line a mutant; those that the file has already are not judged again. Ends with a
+table. What survives is a missing test, or a mistake that makes no difference
+(docs/studies/mutation.md).
 """
 
 import argparse
@@ -27,7 +28,7 @@ LIMIT_S, KERNEL_LIMIT_S = 10, 100
 
 
 def main() -> None:
-    """Judge the mutants of all files and print the counts."""
+    """Judge the mutants of all files and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="JSON lines; added to")
     parser.add_argument("--only", nargs="*", default=[""], help="beginnings of files to mutate")
@@ -47,8 +48,7 @@ def main() -> None:
                 if is_wanted(file, options.only, options.skip):
                     count = options.per_kernel if is_kernel(file) else options.per_file
                     judge_file(checkout, file, count * part // 3, options.seed, options.out)
-    results = [json.loads(line) for line in options.out.read_text().splitlines()]
-    print(json.dumps(dict(Counter(result["result"] for result in results))))
+    print(as_table(options.out))
 
 
 def is_wanted(file: str, only: list[str], skip: list[str]) -> bool:
@@ -103,6 +103,18 @@ def judge(
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         for stale in set((checkout / KERNEL_CACHE).glob("kernels-*")) - compiled:
             shutil.rmtree(stale)
+
+
+def as_table(out: Path) -> str:
+    """Return the counts of all files, as a table of Markdown."""
+    results = [json.loads(line) for line in out.read_text().splitlines()]
+    mutants = Counter(result["file"] for result in results)
+    survived = Counter(result["file"] for result in results if result["result"] == "survived")
+    rows = ["| file | mutants | killed | survived |", "|---|---|---|---|"]
+    for file, number in mutants.items():
+        rows.append(f"| `{file}` | {number} | {number - survived[file]} | {survived[file]} |")
+    total, left = mutants.total(), survived.total()
+    return "\n".join([*rows, f"| all | {total} | {total - left} | {left} |"])
 
 
 def line_of(file: str, mutant: Mutant) -> dict[str, object]:

@@ -27,7 +27,7 @@ JUDGES = {
     "tokenizer/text/documents.py": f"{_TOKENIZER}/text/test_documents.py",
     "tokenizer/text/corpus_statistics.py": f"{_TOKENIZER}/text/test_documents.py",
     "tokenizer/special_tokens.py": f"{_TOKENIZER}/test_special_tokens.py {_ENCODING}",
-    "tokenizer/patterns.py": f"{_TOKENIZER}/test_patterns.py {_TOKENIZER}/test_config.py",
+    "tokenizer/patterns.py": f"{_TOKENIZER}/test_patterns.py {_TOKENIZER}/training/test_count.py",
     "tokenizer/pretokenize.py": f"{_TOKENIZER}/test_pretokenize.py {_TOKENIZER}/test_patterns.py",
     "tokenizer/reference.py": f"{_TOKENIZER}/test_reference.py {_MERGES}",
     "tokenizer/config.py": f"{_TOKENIZER}/test_config.py {_MERGES}",

@@ -26,3 +26,14 @@ def test_the_rest_of_the_vocabulary_is_merges() -> None:
     """A vocabulary has its 256 bytes, its special tokens, and as many merges as still fit."""
     assert TokenizerConfig(vocab_size=300, special_tokens=("<a>", "<b>")).num_merges == 42
     assert TokenizerConfig(vocab_size=256, special_tokens=()).num_merges == 0
+
+
+def test_the_defaults_are_what_runs_without_settings_were_made_with() -> None:
+    """They are in fingerprints: another default finds none of the artifacts that there are."""
+    assert TokenizerConfig() == TokenizerConfig(
+        vocab_size=10_000,
+        special_tokens=("<|endoftext|>",),
+        pattern="gpt2",
+        tie_break="lexicographic",
+        range_bytes=67_108_864,
+    )

@@ -55,6 +55,13 @@ def test_special_tokens_are_neither_counted_nor_cut_from_the_text_around() -> No
     assert counts == {b"a": 2, b"<": 2, b"b": 2, b">": 2, b"c": 2}
 
 
+def test_a_special_token_is_one_id() -> None:
+    """It has its own id, and no merge reaches over it."""
+    vocab, merges = train_bpe(b"ab<e>ab", 258, ["<e>"])
+    assert merges == [(b"a", b"b")]
+    assert encode(b"ab<e>a<e>b<e", vocab, merges, ["<e>"]) == [256, 257, 97, 257, 98, 60, 101]
+
+
 @given(byte_strings(), special_token_lists(), st.sampled_from(["lexicographic", "huggingface"]))
 def test_decoding_gives_the_encoded_bytes_back(data: bytes, special: list[str], tie: str) -> None:
     """Whatever the bytes are, decode(encode(x)) == x."""

@@ -28,9 +28,7 @@ class IncrementalDecoder:
 
     def finish(self) -> str:
         """Return what is left at the end, U+FFFD for half a character; a new text can follow."""
-        rest = self._decoder.decode(b"", final=True)
-        self._decoder.reset()
-        return rest
+        return self._decoder.decode(b"", final=True)
 
 
 def token_bytes(vocab: Mapping[int, bytes], token_id: int) -> bytes:

@@ -50,7 +50,6 @@ class InvalidUtf8Counter:
     def finish(self) -> None:
         """Count the bytes of a character that the end of the text cuts off."""
         self._count(self._unfinished.decode("utf-8", "surrogateescape"))
-        self._unfinished = b""
 
     def _count(self, text: str) -> None:
         """Count the invalid bytes, decoded as U+DC80 to U+DCFF, that follow no other such byte."""

@@ -9,6 +9,7 @@ from hypothesis import given
 
 from tests.strategies import SPECIAL_TOKENS, byte_strings
 from tokenizer import reference
+from tokenizer.encoding.encoder import id_dtype
 from tokenizer.encoding.file_encoder import EncodedFile, encode_file
 from tokenizer.encoding.tokenizer import Tokenizer
 from tokenizer.text.ranges import byte_ranges
@@ -100,6 +101,12 @@ def test_an_empty_text_is_an_empty_shard(tmp_path: Path) -> None:
     """An empty file gives no tokens and no documents."""
     ids, documents, result = encoded(TOKENIZER, tmp_path, b"")
     assert (ids, documents, result.num_documents) == ([], [], 0)
+
+
+def test_ids_take_two_bytes_as_long_as_they_fit() -> None:
+    """65,536 ids are 0 to 65,535."""
+    assert id_dtype(65_536) == np.dtype("<u2")
+    assert id_dtype(65_537) == np.dtype("<u4")
 
 
 def test_large_vocabularies_take_uint32(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import byte_strings
@@ -37,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ),
     st.integers(1, 40),
 )
+@example(parts=[b"x", b"\n" * 14, SEPARATOR, b"y"], window_bytes=1)
 def test_statistics_in_windows_are_those_of_the_whole(
     folder: Path, parts: list[bytes], window_bytes: int
 ) -> None:

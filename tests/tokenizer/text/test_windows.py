@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import SPECIAL_TOKENS, byte_strings
+from tokenizer.kernels.intrinsics import BLOCK_BYTES
 from tokenizer.patterns import PATTERNS
 from tokenizer.pretokenize import iter_pretokens
 from tokenizer.text import windows
@@ -32,6 +33,11 @@ def test_windows_tokenized_apart_give_the_whole(
         return list(iter_pretokens(part, pattern=pattern, special_tokens=SPECIAL_TOKENS))
 
     assert [one for piece in pieces for one in pretokens(piece)] == pretokens(data)
+
+
+def test_kernels_may_read_a_block_after_a_window() -> None:
+    """The bytes after a window are as many as the kernels read at once."""
+    assert windows.PADDING_BYTES >= BLOCK_BYTES
 
 
 def test_a_text_that_shrinks_is_named(tmp_path: Path) -> None:

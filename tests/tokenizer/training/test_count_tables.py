@@ -84,6 +84,13 @@ def test_merge_adds_up(parts: list[dict[bytes, int]]) -> None:
     assert as_dict(merge(flat[::-1])) == expected
 
 
+def test_merging_no_counts_gives_none() -> None:
+    """No part is an empty count, and one part is itself."""
+    assert len(merge([])) == 0
+    counts = PretokenCounts.from_dict({b"a": 1})
+    assert merge([counts]) is counts
+
+
 def test_pretokens_that_share_a_beginning_or_hold_nul_are_kept_apart() -> None:
     """Zero bytes at the end, and long common beginnings, do not make pretokens equal."""
     counts = {b"a": 1, b"a\0": 2, b"a\0\0": 3, b"x" * 100: 4, b"x" * 100 + b"y": 5, b"x" * 99: 6}

@@ -4,6 +4,7 @@ import random
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,6 +137,35 @@ def test_a_checkpoint_of_other_counts_is_not_used(tmp_path: Path) -> None:
     assert result.merges == train_merges(other, 60).merges
 
 
+def test_a_training_without_pairs_left_is_saved_too(tmp_path: Path) -> None:
+    """Called again, it finds all its merges, and again that there are no more."""
+    counts, checkpoint = random_words(5, seed=6), tmp_path / "merges.npz"
+    first = train_merges(counts, 10_000, checkpoint_path=checkpoint)
+    second = train_merges(counts, 10_000, checkpoint_path=checkpoint)
+    assert second.resumed_merges == len(first.merges)
+    assert second.merges == first.merges
+    assert first.is_exhausted
+    assert second.is_exhausted
+
+
+@pytest.mark.parametrize("tie_break", TIE_BREAKS)
+def test_a_training_of_long_tokens_is_resumed(tmp_path: Path, tie_break: TieBreak) -> None:
+    """Tokens of half a million bytes come back from a checkpoint."""
+    counts, checkpoint = PretokenCounts.from_dict({b"a" * 2**20: 1}), tmp_path / "merges.npz"
+    train_merges(counts, 18, tie_break=tie_break, checkpoint_path=checkpoint)
+    resumed = train_merges(counts, 19, tie_break=tie_break, checkpoint_path=checkpoint)
+    assert resumed.resumed_merges == 18
+    assert resumed.longest_tokens == [b"a" * 2**19]
+
+
+def test_a_checkpoint_is_not_unpickled(tmp_path: Path) -> None:
+    """A file with Python objects in it, which could run code, is refused."""
+    checkpoint = tmp_path / "merges.npz"
+    np.savez(checkpoint, identity=np.array({"any": "object"}, dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        train_merges(random_words(5, seed=7), 3, checkpoint_path=checkpoint)
+
+
 def test_statistics_follow_from_the_merges() -> None:
     """Tokens, bytes per token and the longest tokens with all ties are what encoding gives."""
     counts = PretokenCounts.from_dict({b"abab": 3, b"cdcd": 3, b"x": 5})
@@ -145,6 +175,7 @@ def test_statistics_follow_from_the_merges() -> None:
     assert result.num_tokens == 3 + 3 + 5
     assert result.bytes_per_token == pytest.approx(29 / 11)
     assert set(result.seconds) == {"build", "merge"}
+    assert 2**24 < result.peak_rss_bytes["build"] <= result.peak_rss_bytes["merge"] < 2**40
     assert train_merges(PretokenCounts.from_dict({}), 4).bytes_per_token == 0.0
 
 
