@@ -8,10 +8,7 @@ the end comes a table of what was measured against the bars.
 """
 
 import argparse
-import gzip
 import json
-import random
-import shutil
 import subprocess
 import sys
 import venv
@@ -19,30 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bars import as_table, bars_of
-from tokenizer.encoding.tokenizer import Tokenizer
-from tokenizer.formats.vocabulary import save_vocabulary
+from benchmarks.tokenizer_texts import all_texts
 
 HERE = Path(__file__).parent
-PEERS = ("tiktoken", "tokenizers", "gigatoken", "gigabpe", "rustbpe", "bpeasy", "numpy")
-GENERATED = {
-    "web150": ("openwebtext-train.txt.gz", "web", 150),
-    "web1000": ("openwebtext-train.txt.gz", "web", 1000),
-    "web12000": ("openwebtext-train.txt.gz", "web", 12_000),
-    "stories2200": ("tinystories-train.txt.gz", "stories", 2200),
-}
-"""Name of a generated text: its base among the real texts, its kind, and its megabytes."""
-
-
+PEERS = (
+    *("tiktoken", "tokenizers", "gigatoken", "gigabpe", "rustbpe", "bpeasy", "snaptokens"),
+    *("awkward", "numpy"),
+)
 Lines = list[dict[str, Any]]
 
 
 def tokenizer(data: Path, work: Path) -> Lines:
     """Time training and encoding against the peers."""
-    texts = {name: _generated(name, data, work) for name in GENERATED}
-    texts["openwebtext"] = _unpacked(data / "openwebtext-train.txt.gz", work)
-    texts["standin"] = _unpacked(data / "webtext-standin-train.txt.gz", work)
-    texts["random_words"] = _random_words(work / "random_words.txt")
-    texts["tokenizer"] = _gpt2_tokenizer(data / "gpt2", work / "gpt2")
+    texts = all_texts(data, work)
     named = [word for name, path in texts.items() for word in ("--text", f"{name}={path}")]
     return _run("bench_tokenizer", "--peers-python", str(_peers_python(work)), *named)
 
@@ -123,40 +109,6 @@ def _run(module: str, *words: str) -> Lines:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     return lines
-
-
-def _generated(name: str, data: Path, work: Path) -> Path:
-    base, kind, size_mb = GENERATED[name]
-    path = work / f"{name}.txt"
-    if not path.exists():
-        words = ("--base", str(data / base), "--kind", kind, "--size-mb", str(size_mb))
-        _run("corpus_generator", *words, "--output", str(path))
-    return path
-
-
-def _gpt2_tokenizer(files: Path, folder: Path) -> Path:
-    """Keep GPT-2's vocabulary in the folder that all contenders read."""
-    special_tokens = ["<|endoftext|>"]
-    gpt2 = Tokenizer.from_files(files / "vocab.json", files / "merges.txt", special_tokens)
-    save_vocabulary(folder, gpt2.vocab, gpt2.merges, special_tokens, gpt2.pattern)
-    return folder
-
-
-def _unpacked(packed: Path, work: Path) -> Path:
-    path = work / packed.stem
-    if not path.exists():
-        with gzip.open(packed) as source, path.open("wb") as target:
-            shutil.copyfileobj(source, target)
-    return path
-
-
-def _random_words(path: Path) -> Path:
-    """Write 8,000 random words, whose pairs tie a thousandfold."""
-    draw = random.Random(0)
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    words = ("".join(draw.choices(letters, k=draw.randint(4, 11))) for _ in range(8000))
-    path.write_text(" ".join(words))
-    return path
 
 
 def _peers_python(work: Path) -> Path:

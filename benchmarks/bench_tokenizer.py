@@ -1,7 +1,8 @@
 """Compare the tokenizer with its peers, each in its own process, one JSON line a job.
 
     python -m venv /tmp/peers
-    /tmp/peers/bin/pip install tiktoken tokenizers gigatoken gigabpe rustbpe bpeasy numpy
+    /tmp/peers/bin/pip install tiktoken tokenizers gigatoken gigabpe rustbpe bpeasy snaptokens \
+        awkward numpy
     python -m benchmarks.bench_tokenizer --peers-python /tmp/peers/bin/python \
         --text web150=web150.txt --text tokenizer=gpt2 --job train_web
 
@@ -13,10 +14,13 @@ import argparse
 import json
 import os
 import platform
+import re
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,112 +28,14 @@ from typing import Any
 
 from benchmarks.bars import Bar
 from benchmarks.result_line import print_result
+from benchmarks.tokenizer_jobs import JOBS, Job
 
 CONTENDERS = Path(__file__).with_name("tokenizer_contenders.py")
 
 
-@dataclass(frozen=True)
-class Job:
-    """One row of the table: which program does what with which text."""
-
-    action: str
-    text: str
-    """Name of the text, as given with --text."""
-
-    contenders: tuple[str, ...]
-    threads: int = 1
-    vocab_size: int = 0
-    calls: int = 0
-    """Calls in one process whose kernels are loaded; 0: whole processes are timed."""
-
-    limits_mb: tuple[tuple[str, float], ...] = ()
-    """Contenders too slow for the whole text: they take so much, and are scaled up."""
-
-    once: tuple[str, ...] = ()
-    """Contenders so slow that a single call or process has to do."""
-
-    time_bars: tuple[tuple[str, float], ...] = ()
-    """Highest share of a contender's time that ours may take."""
-
-    seconds_bar: float = 0.0
-    rss_mb_bar: float = 0.0
-    """Highest time and resident size of ours; 0: no bar."""
-
-
-_TRAINERS = ("ours", "gigabpe", "gigatoken")
-_ENCODERS = ("ours", "gigatoken", "tiktoken")
-_STORIES_BARS = (("gigabpe", 0.7), ("gigatoken", 0.7))
-_TIES_BARS = (("gigabpe", 1.0), ("gigatoken", 0.1))
-JOBS = {
-    "train_web": Job(
-        "train",
-        "web150",
-        (*_TRAINERS, "rustbpe", "bpeasy"),
-        vocab_size=32_000,
-        once=("rustbpe", "bpeasy"),
-        time_bars=(("gigabpe", 0.8), ("gigatoken", 0.5)),
-    ),
-    "train_call": Job(
-        "train", "standin", _TRAINERS, vocab_size=32_000, calls=1, time_bars=(("gigabpe", 0.8),)
-    ),
-    "train_stories": Job(
-        "train",
-        "stories2200",
-        _TRAINERS,
-        vocab_size=10_000,
-        time_bars=_STORIES_BARS,
-        rss_mb_bar=1000,
-    ),
-    "train_stories_2": Job(
-        "train",
-        "stories2200",
-        _TRAINERS,
-        vocab_size=10_000,
-        threads=2,
-        time_bars=_STORIES_BARS,
-        rss_mb_bar=1000,
-    ),
-    "train_ties_owt": Job(
-        "train", "openwebtext", _TRAINERS, vocab_size=32_000, calls=3, time_bars=_TIES_BARS
-    ),
-    "train_ties_random": Job(
-        "train",
-        "random_words",
-        _TRAINERS,
-        vocab_size=20_000,
-        calls=3,
-        once=("gigatoken",),  # minutes
-        time_bars=_TIES_BARS,
-    ),
-    "train_web_12000": Job(
-        "train",
-        "web12000",
-        ("ours",),
-        vocab_size=32_000,
-        threads=2,
-        seconds_bar=180,
-        rss_mb_bar=4000,
-    ),
-    "encode_web": Job(
-        "encode",
-        "web1000",
-        _ENCODERS,
-        limits_mb=(("tiktoken", 60),),
-        time_bars=(("tiktoken", 1 / 10), ("gigatoken", 1 / 0.9)),
-        rss_mb_bar=300,
-    ),
-    "encode_call": Job(
-        "encode", "web150", ("ours", "gigatoken"), calls=1, time_bars=(("gigatoken", 1 / 0.8),)
-    ),
-    "encode_call_2": Job(
-        "encode",
-        "web150",
-        ("ours", "gigatoken"),
-        calls=1,
-        threads=2,
-        time_bars=(("gigatoken", 1 / 1.2),),
-    ),
-    "encode_web_12000": Job("encode", "web12000", ("ours",), threads=2, rss_mb_bar=300),
+_ONLY_AVX2 = {
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "+avx2,+avx,+bmi,+bmi2,+fma,+popcnt,+lzcnt,+sse4.2,+f16c,+cx16,+movbe",
 }
 FIRST_USE_BAR_S = 0.7
 
@@ -142,6 +48,10 @@ class Run:
     cpu_s: float
     peak_rss_bytes: int
     result: int
+
+
+class ContenderError(Exception):
+    """A contender failed, or took longer than the job's limit."""
 
 
 def run_contender(
@@ -161,18 +71,26 @@ def run_contender(
         **os.environ,
         "PYTHONPATH": root if contender == "ours" else "",
         "RAYON_NUM_THREADS": str(job.threads),
+        **(_ONLY_AVX2 if job.without_avx512 and contender == "ours" else {}),
     }
     started = time.perf_counter()
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert process.stdout is not None
+    timer = threading.Timer(job.limit_s or threading.TIMEOUT_MAX, process.kill)
+    timer.start()
     answer = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
+    timer.cancel()
     wall = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"{contender} failed at {job.action} with {process.returncode}")
+        raise ContenderError(
+            f"stopped after {job.limit_s:.0f} s"
+            if process.returncode == -signal.SIGKILL
+            else f"ended with {process.returncode}"
+        )
     report = json.loads(answer.splitlines()[-1])
     cpu = usage.ru_utime + usage.ru_stime
     if job.calls:
@@ -186,10 +104,16 @@ def run_job(name: str, texts: dict[str, Path], options: argparse.Namespace) -> d
     """Run a job's contenders in turns and summarize."""
     job = JOBS[name]
     runs: dict[str, list[Run]] = {contender: [] for contender in job.contenders}
+    failures: dict[str, str] = dict.fromkeys(options.skip, "left out")
     for turn in range(options.repeats):
         for contender in job.contenders:
-            if contender not in options.skip and (turn == 0 or contender not in job.once):
-                runs[contender].append(run_contender(job, contender, texts, options))
+            if contender not in failures and (turn == 0 or contender not in job.once):
+                try:
+                    runs[contender].append(run_contender(job, contender, texts, options))
+                except ContenderError as error:
+                    if contender == "ours":
+                        raise
+                    failures[contender] = str(error)
     ours_wall = statistics.median(run.wall_s for run in runs["ours"])
     ours_cpu = statistics.median(run.cpu_s for run in runs["ours"])
     rows = {}
@@ -215,11 +139,22 @@ def run_job(name: str, texts: dict[str, Path], options: argparse.Namespace) -> d
         "repeats": options.repeats,
         "timed": "call" if job.calls else "whole process",
         "contenders": rows,
+        "failed": failures,
         "bars": [bar.to_json() for bar in bars_of_job(name, rows)],
         "load_average": round(os.getloadavg()[0], 1),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
     }
+
+
+def _processor() -> str:
+    """Return the processor's name and whether it has AVX-512."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor()
+    lines = dict(re.findall(r"^([^:\n]+?)\s*: (.*)$", info.read_text(), re.MULTILINE))
+    known = "avx512bw" if "avx512bw" in lines.get("flags", "") else "no AVX-512"
+    return f"{lines.get('model name', platform.machine())} (model {lines.get('model')}, {known})"
 
 
 def bars_of_job(name: str, rows: dict[str, dict[str, Any]]) -> list[Bar]:
@@ -229,6 +164,15 @@ def bars_of_job(name: str, rows: dict[str, dict[str, Any]]) -> list[Bar]:
     bars = [
         Bar(f"{name}, {threads}: time, ours / {peer}", rows[peer]["ours_over_it_wall"], most)
         for peer, most in job.time_bars
+        if peer in rows
+    ]
+    bars += [
+        Bar(
+            f"{name}, {threads}: processor time, ours / {peer}",
+            rows[peer]["ours_over_it_cpu"],
+            most,
+        )
+        for peer, most in job.cpu_bars
         if peer in rows
     ]
     if job.seconds_bar:

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ EOT = "<|endoftext|>"
 Encode = Callable[[Path, Path, int], int]
 """Encodes the first so many bytes of a text into a file; returns the number of ids."""
 _READ_BYTES = 2**24
+_BATCH_DOCUMENTS = 1000
 
 
 def load(name: str) -> Any:
@@ -144,6 +146,41 @@ def encode_tiktoken(folder: Path, _threads: int) -> Encode:
     return encode
 
 
+def encode_snaptokens(folder: Path, _threads: int) -> Encode:
+    """Load the vocabulary for snaptokens; its threads are RAYON_NUM_THREADS."""
+    numpy = load("numpy")
+    tokenizer = load("snaptokens").Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+    def encode(documents: list[str]) -> list[Any]:
+        ids, ends = tokenizer.encode_batch_flat(documents)
+        return list(numpy.split(numpy.frombuffer(ids, "<u4"), numpy.frombuffer(ends, "<u8")[1:-1]))
+
+    return _by_batches(encode)
+
+
+def encode_tokenizers(folder: Path, _threads: int) -> Encode:
+    """Load the vocabulary for Hugging Face's tokenizers; its threads are RAYON_NUM_THREADS."""
+    tokenizer = load("tokenizers").Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return _by_batches(
+        lambda documents: [encoding.ids for encoding in tokenizer.encode_batch_fast(documents)]
+    )
+
+
+def _by_batches(encode_documents: Callable[[list[str]], list[Any]]) -> Encode:
+    """Encode documents in batches, each followed by the id of the end of text."""
+    numpy = load("numpy")
+
+    def encode(path: Path, output: Path, limit: int) -> int:
+        documents = iter_documents(path, limit)
+        with output.open("wb") as file:
+            while batch := list(islice(documents, _BATCH_DOCUMENTS)):
+                for ids in encode_documents(batch):
+                    numpy.append(ids, 50256).astype("<u2").tofile(file)
+        return int(output.stat().st_size // 2)
+
+    return encode
+
+
 TRAINERS: dict[str, Callable[[Path, int, int], int]] = {
     "ours": train_ours,
     "gigabpe": train_gigabpe,
@@ -156,6 +193,8 @@ ENCODERS: dict[str, Callable[[Path, int], Encode]] = {
     "ours": encode_ours,
     "gigatoken": encode_gigatoken,
     "tiktoken": encode_tiktoken,
+    "snaptokens": encode_snaptokens,
+    "tokenizers": encode_tokenizers,
 }
 
 
