@@ -90,8 +90,10 @@ def real_texts(data: Path, work: Path) -> dict[str, Path]:
 
 def _made(path: Path, parts: Callable[[], Iterable[bytes]]) -> Path:
     if not path.exists():
-        with path.open("wb") as file:
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
             file.writelines(parts())
+        part.rename(path)
     return path
 
 
