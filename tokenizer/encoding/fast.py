@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 from tokenizer.encoding.encoder import id_dtype
 from tokenizer.encoding.known_pretokens import KnownPretokens
 from tokenizer.encoding.merge_tables import merge_tables
-from tokenizer.kernels.boundaries import STARTS_SLACK, mark_window, special_arrays
+from tokenizer.kernels.boundaries import STARTS_SLACK, special_arrays
 from tokenizer.kernels.classes import class_table
-from tokenizer.kernels.encode_window import BATCH, KEY_WORDS, Workspace, encode_window
+from tokenizer.kernels.encode_window import (
+    BATCH,
+    KEY_WORDS,
+    PIECE_BYTES,
+    Workspace,
+    encode_window,
+)
 from tokenizer.kernels.first_use import announce_compile
 from tokenizer.kernels.ranked_merges import SCAN_BYTES
 from tokenizer.text.windows import PADDING_BYTES
@@ -42,6 +48,7 @@ class FastEncoder:
         self._specials = special_arrays(specials)
         self._special_ids = np.array([ids[token] for token in specials], dtype=np.int32)
         self.known = KnownPretokens(self._dtype)
+        self.piece_bytes = PIECE_BYTES
         self._take_memory()
 
     def twin(self) -> Self:
@@ -84,8 +91,6 @@ class FastEncoder:
         """Write the ids of data[:length] to `out`; see `Encoder`."""
         if len(self._starts) < length + STARTS_SLACK:
             self._starts = np.empty(length + STARTS_SLACK, np.uint32)
-        starts = self._starts
-        count = mark_window(data, length, class_table(), self._specials, starts)
         is_known = separator in self._special_tokens
         # One more, because a place is written before it is known to follow a separator.
         max_ends = 1 + (length // len(separator) if is_known else 0)
@@ -100,8 +105,10 @@ class FastEncoder:
             self._special_ids,
             self._special_tokens.index(separator) if is_known else -1,
             data,
-            starts,
-            count,
+            length,
+            self.piece_bytes,
+            class_table(),
+            self._starts,
             out,
             self._ends,
         )

@@ -69,6 +69,9 @@ READ_AHEAD_BYTES = BLOCK_BYTES + 2
 STARTS_SLACK = 8
 """Items after the last start that kernels write, with no meaning."""
 
+_SEARCH_BYTES = 4096
+"""How far back a place to end a piece is looked for."""
+
 _ZERO, _ONE, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
@@ -216,6 +219,58 @@ def find_special(
 
 
 @kernel
+def _last_safe_place(data: NDArray[np.uint8], begin: int, end: int) -> int:
+    """Return the last place near `end`, after `begin`, that surely starts a pretoken; -1: none.
+
+    As whitespace after a visible ASCII character does (`tokenizer.text.cuts`).
+    """
+    for place in range(end, max(begin, end - _SEARCH_BYTES), -1):
+        before = data[place - 1]
+        if (data[place] == ord(" ") or data[place] == ord("\n")) and ord("!") <= before <= ord("~"):
+            return place
+    return -1
+
+
+@kernel
+def mark_piece(
+    data: NDArray[np.uint8],
+    begin: int,
+    length: int,
+    piece_bytes: int,
+    classes: NDArray[np.uint8],
+    specials: SpecialArrays,
+    starts_out: NDArray[np.uint32],
+) -> tuple[int, int]:
+    """Write the starts of a piece of data[begin:length]; return (their number, its end).
+
+    The piece has about `piece_bytes`, and ends where no pretoken and no special token goes on.
+    Starts of special tokens carry `SPECIAL_FLAG`. One more entry, the piece's end, ends the last
+    one. There must be room as for `mark_segment`.
+    """
+    offsets = specials.offsets
+    longest = offsets[1] if len(offsets) > 1 else np.int64(0)
+    count, target = np.int64(0), begin + piece_bytes
+    while begin < min(length, target):
+        # A special token that begins before the target is found, so no cut there is inside of one.
+        limit = min(length, target + longest)
+        end, special = find_special(data, begin, limit, specials)
+        if special < 0 and limit < length:
+            end = _last_safe_place(data, begin, target)
+            if end < 0:
+                target += piece_bytes
+                continue
+            target = end
+        count = mark_segment(data, begin, end, classes, starts_out, count)
+        begin = end
+        if special >= 0:
+            starts_out[count] = np.uint32(end) | SPECIAL_FLAG
+            count += 1
+            begin += offsets[special + 1] - offsets[special]
+    starts_out[count] = begin
+    return count, begin
+
+
+@kernel
 def mark_window(
     data: NDArray[np.uint8],
     length: int,
@@ -223,21 +278,7 @@ def mark_window(
     specials: SpecialArrays,
     starts_out: NDArray[np.uint32],
 ) -> int:
-    """Write the starts of all pretokens and special tokens of data[:length]; return their number.
-
-    Starts of special tokens carry `SPECIAL_FLAG`. One more entry, `length`, ends the last one.
-    There must be room as for `mark_segment`.
-    """
+    """Write the starts of all of data[:length], as `mark_piece` does; return their number."""
     specials = borrowed(specials)
-    # As plain zeros they would have a type of their own, and what is called be compiled twice.
-    count, begin = np.int64(0), np.int64(0)
-    while begin < length:
-        end, special = find_special(data, begin, length, specials)
-        count = mark_segment(data, begin, end, classes, starts_out, count)
-        begin = end
-        if special >= 0:
-            starts_out[count] = np.uint32(end) | SPECIAL_FLAG
-            count += 1
-            begin += specials.offsets[special + 1] - specials.offsets[special]
-    starts_out[count] = length
-    return count
+    # A plain zero would have a type of its own, and what is called be compiled twice.
+    return mark_piece(data, np.int64(0), length, length, classes, specials, starts_out)[0]

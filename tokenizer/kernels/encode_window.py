@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.kernels.atomics import load_acquire
-from tokenizer.kernels.boundaries import SPECIAL_FLAG, SpecialArrays
+from tokenizer.kernels.boundaries import SPECIAL_FLAG, SpecialArrays, mark_piece
 from tokenizer.kernels.encode_table import (
     MAX_CACHED_BYTES,
     SIZE_SHIFT,
@@ -48,6 +48,9 @@ BATCH = 64
 """Pretokens whose slots are fetched before the first of them is looked up."""
 
 _WORD_BYTES = 8
+PIECE_BYTES = 2**16
+"""With its starts and ids some 150 KB, a part of any second-level cache."""
+
 KEY_WORDS = 4
 _MAX_KEY_BYTES = np.uint32(MAX_KEY_BYTES)
 _ZERO, _NO_KEY = np.uint64(0), np.uint64(2)
@@ -174,7 +177,7 @@ def _merge_to_output(
 
 
 @kernel
-def encode_window(
+def _encode_piece(
     table: EncodeTable,
     merges: Merges,
     specials: SpecialArrays,
@@ -185,18 +188,13 @@ def encode_window(
     starts: NDArray[np.uint32],
     count: int,
     out: NDArray[np.unsignedinteger],
+    written: int,
     ends: NDArray[np.int64],
+    num_ends: int,
 ) -> tuple[int, int]:
-    """Write the ids of what `mark_window` found to `out`; return (ids, separators).
-
-    `out` has room for an id for each byte, and `VALUE_BYTES` more. `ends` gets the places in `out`
-    after each special token number `separator` (-1: none); it needs room for one place more.
-    """
-    table, merges = borrowed(table), borrowed(merges)
-    specials, work = borrowed(specials), borrowed(work)
+    """Write the ids of what `mark_piece` found to `out`; return (ids, separators) so far."""
     slots, pool, keys = table.slots, table.pool, work.keys
     shift, per_word = hash_shift(slots), _WORD_BYTES // out.itemsize
-    written, num_ends = np.int64(0), np.int64(0)
     for first in range(0, count, BATCH):
         number = min(BATCH, count - first)
         _make_keys(slots, shift, data, starts, first, number, keys)
@@ -236,4 +234,39 @@ def encode_window(
                     else:
                         size = _merge_to_output(merges, work, data, at, length, out, written)
             written += size
+    return written, num_ends
+
+
+@kernel
+def encode_window(
+    table: EncodeTable,
+    merges: Merges,
+    specials: SpecialArrays,
+    work: Workspace,
+    special_ids: NDArray[np.int32],
+    separator: int,
+    data: NDArray[np.uint8],
+    length: int,
+    piece_bytes: int,
+    classes: NDArray[np.uint8],
+    starts: NDArray[np.uint32],
+    out: NDArray[np.unsignedinteger],
+    ends: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Write the ids of data[:length] to `out`; return (ids, separators).
+
+    By pieces of about `piece_bytes`, so that all that belongs to one stays in the cache. `starts`
+    and `data` have room as `mark_segment` says, `out` for an id for each byte, and `VALUE_BYTES`
+    more. `ends` gets the places in `out` after each special token number `separator` (-1: none);
+    it needs room for one place more.
+    """
+    table, merges = borrowed(table), borrowed(merges)
+    specials, work = borrowed(specials), borrowed(work)
+    position, written, num_ends = np.int64(0), np.int64(0), np.int64(0)
+    while position < length:
+        count, position = mark_piece(data, position, length, piece_bytes, classes, specials, starts)
+        written, num_ends = _encode_piece(
+            *(table, merges, specials, work, special_ids, separator),
+            *(data, starts, count, out, written, ends, num_ends),
+        )
     return written, num_ends

@@ -20,11 +20,12 @@ from tokenizer.text.windows import PADDING_BYTES
 VOCAB, MERGES = reference.train_bpe(SAMPLE.encode(), 380, [END_OF_TEXT])
 
 
-@given(parts=st.lists(byte_strings(12), max_size=12))
-def test_ids_are_the_reference_s(parts: list[bytes]) -> None:
+@given(parts=st.lists(byte_strings(12), max_size=12), piece_bytes=st.sampled_from([1, 30, 2**16]))
+def test_ids_are_the_reference_s(parts: list[bytes], piece_bytes: int) -> None:
     """Text in which pretokens come back, long and short ones, is encoded as the reference does."""
     data = b" ".join(parts * 3) + END_OF_TEXT.encode() + b" x".join(parts)
     encoder = FastEncoder(VOCAB, MERGES, [END_OF_TEXT])
+    encoder.piece_bytes = piece_bytes
     assert encoder.encode(data) == reference.encode(data, VOCAB, MERGES, [END_OF_TEXT])
 
 

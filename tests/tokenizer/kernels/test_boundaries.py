@@ -10,6 +10,7 @@ from tokenizer.kernels.boundaries import (
     READ_AHEAD_BYTES,
     SPECIAL_FLAG,
     STARTS_SLACK,
+    mark_piece,
     mark_segment,
     mark_window,
     special_arrays,
@@ -86,6 +87,41 @@ def test_pretokens_are_those_of_regex(data: bytes, special_tokens: list[str]) ->
     assert pretokens == list(iter_pretokens(data, pattern="gpt2", special_tokens=special_tokens))
     segments = cut_at_special_tokens(data, compile_special_tokens(special_tokens))
     assert specials == [token for _, token in segments if token]
+
+
+@given(data=byte_strings(60), special_tokens=special_token_lists(), piece_bytes=st.integers(1, 100))
+def test_pieces_joined_are_the_whole(
+    data: bytes, special_tokens: list[str], piece_bytes: int
+) -> None:
+    """The starts of all pieces are those of the whole, and each piece ends inside of the text."""
+    longest_first = sorted((token.encode() for token in special_tokens), key=len, reverse=True)
+    specials = special_arrays(longest_first)
+    padded = np.frombuffer(data + b"s\xa0" * READ_AHEAD_BYTES, np.uint8)
+    whole, starts = np.zeros((2, len(data) + STARTS_SLACK), np.uint32)
+    count = mark_window(padded, len(data), class_table(), specials, whole)
+    joined: list[int] = []
+    begin = 0
+    while begin < len(data):
+        place = begin
+        found, begin = mark_piece(
+            padded, place, len(data), piece_bytes, class_table(), specials, starts
+        )
+        assert place < begin <= len(data)
+        assert starts[found] == begin
+        joined += starts[:found].tolist()
+    assert joined == whole[:count].tolist()
+
+
+@pytest.mark.parametrize("between", [" ", "\n", "\u3000 ", "\u00e9 "])
+def test_pieces_end_near_where_they_should(between: str) -> None:
+    """A piece ends at a blank after a visible ASCII character; without one it is a larger one."""
+    data = f"ab{between}".encode() * 3000
+    padded = np.frombuffer(data + bytes(READ_AHEAD_BYTES), np.uint8)
+    starts = np.zeros(len(data) + STARTS_SLACK, np.uint32)
+    specials = special_arrays([])
+    _, end = mark_piece(padded, 0, len(data), 1000, class_table(), specials, starts)
+    expected = 998 if len(between) == 1 else len(data)
+    assert end == expected
 
 
 @given(data=byte_strings(60), margin=st.integers(0, 8))
