@@ -1,16 +1,26 @@
 """`owt run`: the whole pipeline, or one stage of it, in this process."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import rich
 from rich.markup import escape
 
 from artifacts.identity import Reference
 from artifacts.record import JsonObject
 from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of
-from flows.cli.servers import own_prefect_server
+from flows.cli.servers import ended_by_signals
+from flows.cli.shared_server import refuse_silent_server, using_server
 from flows.cli.tables import plain_table, print_table
 from flows.config import resolve_config
 from flows.presets import find_preset
-from flows.settings import data_root, prepare_environment
+from flows.settings import (
+    data_root,
+    prefect_api_url,
+    prepare_environment,
+    set_prefect_api_url,
+)
 
 
 def run(
@@ -30,7 +40,7 @@ def run(
     from flows.selection import select_stages
 
     select_stages(only=only, start_from=start_from, force=force or ())
-    with own_prefect_server(root):
+    with prefect_server(root), ended_by_signals():
         from flows.logs import readable_console
         from flows.pipeline import owt_pipeline
 
@@ -44,6 +54,22 @@ def run(
                 force=force or [],
             )
     show_summary(summary)
+
+
+@contextmanager
+def prefect_server(root: Path) -> Iterator[None]:
+    """Use the user's Prefect server, else one that all commands over the data root share.
+
+    Prefect's own temporary server gets the terminal's Ctrl-C too: it dies before the run can
+    save and say how it ended, and the run waits for it in vain.
+    """
+    if url := prefect_api_url():
+        refuse_silent_server(url)
+        yield
+        return
+    with using_server(root) as url:
+        set_prefect_api_url(url)
+        yield
 
 
 def show_summary(summary: JsonObject) -> None:

@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.settings import prefect_api_url, set_prefect_api_url
-
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 180.0
 """A new Prefect database takes some 10 s on an idle machine, minutes on a busy one."""
@@ -70,43 +68,31 @@ def refuse_taken_ports(servers: Sequence[Server]) -> None:
 
 
 @contextmanager
-def serving(servers: Sequence[Server]) -> Iterator[list[Started]]:
-    """Run the servers; whatever ends the body, none of their processes outlives it."""
-    # SIGTERM ends the command as Ctrl-C does; SIGINT may come ignored, from a shell's `&`.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    started: list[Started] = []
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal end the body as Ctrl-C does, once."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # SIGINT may come ignored, from a shell's `&`; SIGHUP from `nohup`, and then it stays so.
+    for number in signals:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
-        for server in servers:
-            started.append(Started(server, start(server)))
-        yield started
+        yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in signals:
             signal.signal(number, signal.SIG_IGN)
-        stop(started)
 
 
 @contextmanager
-def own_prefect_server(root: Path) -> Iterator[None]:
-    """Run a Prefect server for one command, unless the user has one.
-
-    Prefect's own temporary server gets the terminal's Ctrl-C too: it dies before the run can
-    save and say how it ended, and the run waits for it in vain.
-    """
-    if prefect_api_url():
-        yield
-        return
-    server = Server(
-        name="prefect",
-        port=free_port(),
-        command=("prefect", "server", "start"),
-        health="/api/health",
-        log=root / "prefect" / "run-server.log",
-    )
-    with serving([server]) as started:
-        wait_until_ready(started[0])
-        set_prefect_api_url(f"{server.url}/api")
-        yield
+def serving(servers: Sequence[Server]) -> Iterator[list[Started]]:
+    """Run the servers; whatever ends the body, none of their processes outlives it."""
+    started: list[Started] = []
+    try:
+        with ended_by_signals():
+            for server in servers:
+                started.append(Started(server, start(server)))
+            yield started
+    finally:
+        stop(started)
 
 
 def free_port() -> int:
