@@ -42,7 +42,7 @@ JUDGES = {
     "tokenizer/encoding/decode.py": _ENCODING,
     "tokenizer/encoding/encoder.py": _SHARDS,
     "tokenizer/encoding/general.py": f"{_ENCODING} {_SHARDS} {_TOKENIZER}/test_routes.py",
-    "tokenizer/encoding/merge_tables.py": f"{_LONG} {_ENCODING}",
+    "tokenizer/encoding/merge_tables.py": f"{_TOKENIZER}/encoding/test_merge_tables.py {_LONG}",
     "tokenizer/encoding/merging.py": _ENCODING,
     "tokenizer/encoding/shard.py": _SHARDS,
     "tokenizer/encoding/tokenizer.py": f"{_ENCODING} {_SHARDS}",
