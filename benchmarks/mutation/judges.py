@@ -50,7 +50,7 @@ JUDGES = {
     "tokenizer/formats/gpt2.py": _FORMATS,
     "tokenizer/formats/hugging_face.py": f"{_TOKENIZER}/formats",
     "tokenizer/formats/tiktoken.py": _FORMATS,
-    "tokenizer/formats/vocabulary.py": _FORMATS,
+    "tokenizer/formats/vocabulary.py": f"{_TOKENIZER}/test_reference.py {_FORMATS}",
     "artifacts/fingerprint.py": "tests/artifacts/test_fingerprint.py",
     "artifacts/identity.py": "tests/artifacts/test_identity.py tests/artifacts/test_fingerprint.py",
     "artifacts/record.py": f"tests/artifacts/test_record.py {_STORE}",
