@@ -17,7 +17,7 @@ _LONG = f"{_TOKENIZER}/kernels/test_ranked_merges.py {_TOKENIZER}/encoding/test_
 _STARTS = f"{_TOKENIZER}/kernels/test_boundaries.py"
 _STORE = "tests/artifacts/test_publishing.py tests/artifacts/test_staging.py"
 _OPTIM = "tests/lm/optim"
-_CHECKPOINT = "tests/lm/checkpoint tests/lm/training/test_train.py"
+_CHECKPOINT = "tests/lm/checkpoint"
 
 JUDGES = {
     "tokenizer/text/cuts.py": _CUTS,
@@ -42,7 +42,7 @@ JUDGES = {
     "tokenizer/encoding/decode.py": _ENCODING,
     "tokenizer/encoding/encoder.py": _SHARDS,
     "tokenizer/encoding/general.py": f"{_ENCODING} {_SHARDS} {_TOKENIZER}/test_routes.py",
-    "tokenizer/encoding/merge_tables.py": f"{_LONG} {_ENCODING}",
+    "tokenizer/encoding/merge_tables.py": f"{_TOKENIZER}/encoding/test_merge_tables.py {_LONG}",
     "tokenizer/encoding/merging.py": _ENCODING,
     "tokenizer/encoding/shard.py": _SHARDS,
     "tokenizer/encoding/tokenizer.py": f"{_ENCODING} {_SHARDS}",
@@ -50,18 +50,18 @@ JUDGES = {
     "tokenizer/formats/gpt2.py": _FORMATS,
     "tokenizer/formats/hugging_face.py": f"{_TOKENIZER}/formats",
     "tokenizer/formats/tiktoken.py": _FORMATS,
-    "tokenizer/formats/vocabulary.py": _FORMATS,
+    "tokenizer/formats/vocabulary.py": f"{_TOKENIZER}/test_reference.py {_FORMATS}",
     "artifacts/fingerprint.py": "tests/artifacts/test_fingerprint.py",
     "artifacts/identity.py": "tests/artifacts/test_identity.py tests/artifacts/test_fingerprint.py",
     "artifacts/record.py": f"tests/artifacts/test_record.py {_STORE}",
     "artifacts/lease.py": f"tests/artifacts/test_lease.py {_STORE}",
     "artifacts/publishing.py": _STORE,
     "artifacts/staging.py": _STORE,
-    "lm/optim/adamw.py": _OPTIM,
-    "lm/optim/clip.py": _OPTIM,
-    "lm/optim/muon.py": _OPTIM,
-    "lm/optim/parameter_groups.py": _OPTIM,
-    "lm/optim/schedule.py": _OPTIM,
+    "lm/optim/adamw.py": f"{_OPTIM}/test_adamw.py",
+    "lm/optim/clip.py": f"{_OPTIM}/test_clip.py",
+    "lm/optim/muon.py": f"{_OPTIM}/test_muon.py",
+    "lm/optim/parameter_groups.py": f"{_OPTIM}/test_parameter_groups.py",
+    "lm/optim/schedule.py": f"{_OPTIM}/test_schedule.py",
     "lm/data/permutation.py": "tests/lm/data/test_permutation.py",
     "lm/checkpoint/durable.py": _CHECKPOINT,
     "lm/checkpoint/folder.py": _CHECKPOINT,

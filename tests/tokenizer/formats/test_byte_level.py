@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,3 +26,14 @@ def test_byte_order_is_that_of_gpt2(shared_data: Path) -> None:
     assert [vocab[index] for index in range(256)] == [bytes([byte]) for byte in BYTE_ORDER]
     characters = [bytes_to_characters(bytes([byte])) for byte in BYTE_ORDER]
     assert characters == sorted(characters)
+
+
+def test_the_characters_are_those_of_hugging_face() -> None:
+    """The alphabet in the order of its code points is the bytes in our order."""
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    assert [bytes_to_characters(bytes([byte])) for byte in BYTE_ORDER] == alphabet
+    text = "é®¬\u00ad\u0100 \x7f"
+    [(written, _)] = tokenizers.pre_tokenizers.ByteLevel(
+        add_prefix_space=False, use_regex=False
+    ).pre_tokenize_str(text)
+    assert bytes_to_characters(text.encode()) == written

@@ -1,0 +1,28 @@
+"""Tables of merges: the merges that were given, and no others."""
+
+import pytest
+
+from tokenizer.encoding.merge_tables import merge_tables
+from tokenizer.formats.vocabulary import build_vocab
+from tokenizer.kernels.ranked_merges import MAX_RANK, MAX_TOKENS
+
+IDS = {bytes([byte]): byte for byte in range(256)}
+
+
+def test_two_bytes_have_the_rank_of_their_merge_and_no_other() -> None:
+    """Merges of longer tokens leave no rank behind, not even at the last bytes."""
+    merges = [(b"a", b"b"), (b"ab", b"c"), (b"d", b"ab"), (b"\xff", b"\xff"), (b"ab", b"ab")]
+    ids = {token: token_id for token_id, token in build_vocab(merges, []).items()}
+    ranks = merge_tables(ids, merges).byte_ranks
+    expected = {ord("a") << 8 | ord("b"): 0, 0xFFFF: 3}
+    assert {int(at): int(ranks[at]) for at in (ranks != MAX_RANK).nonzero()[0]} == expected
+    without_last = merge_tables(ids, merges[:3]).byte_ranks
+    assert (without_last != MAX_RANK).nonzero()[0].tolist() == [ord("a") << 8 | ord("b")]
+
+
+def test_what_the_tables_cannot_hold_is_refused() -> None:
+    """The limits are inclusive, and the error names both numbers."""
+    with pytest.raises(ValueError, match=f"257 ids and {MAX_RANK} merges is too large"):
+        merge_tables(IDS | {b"ab": 256}, [(b"a", b"b")] * MAX_RANK)
+    with pytest.raises(ValueError, match=f"{MAX_TOKENS + 1} ids and 1 merges is too large"):
+        merge_tables(IDS | {b"ab": MAX_TOKENS}, [(b"a", b"b")])
