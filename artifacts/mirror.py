@@ -1,8 +1,9 @@
 """Mirrors: copies of unfinished work in the store, so that another machine can resume it.
 
 A mirror is a set of files and a note that names them. The note is written last, so a mirror is
-there whole or not at all. Mirrors are in the staging place of the artifact and are dropped when it
-is published. A local store has none, because its working folder already is in the staging place.
+there whole or not at all. Mirrors are in the builder's staging place, are handed over with the
+lease, and go when the artifact is published. A local store has none, because its working folder
+already is in the staging place.
 """
 
 import json
@@ -15,8 +16,10 @@ from pathlib import Path
 from artifacts import filesystem
 from artifacts.content_hash import content_hash
 from artifacts.record import FileEntry
-from artifacts.staging import Staging
-from artifacts.store import hidden_path
+from artifacts.staging import Staging, confirm, staging_folder
+
+MIRRORS = "mirrors"
+"""Their folder in the staging place; it is handed over with the lease."""
 
 KEEP = 2
 """Mirrors kept: an older one is the fallback for a damaged newer one."""
@@ -30,6 +33,9 @@ def mirror_files(staging: Staging, name: str, files: Mapping[str, Path]) -> None
         name: Its place in the order: later mirrors have names that sort later.
         files: Local files by the name that `restore_newest` gives them again. They are copied
             before they are sent, because a file may grow during the transfer.
+
+    Raises:
+        LeaseLostError: Another builder has the lease now.
     """
     fs = staging.store.fs
     if filesystem.local_path(fs, staging.store.root) is not None:
@@ -44,6 +50,7 @@ def mirror_files(staging: Staging, name: str, files: Mapping[str, Path]) -> None
             place = f"{_folder(staging)}/{name}/{relative}"
             filesystem.upload(fs, snapshot, place, may_link=False)
     note = json.dumps([asdict(entry) for entry in entries]).encode()
+    confirm(staging)
     filesystem.write_bytes(fs, _note(staging, name), note)
     for old in _names(staging)[:-KEEP]:
         filesystem.remove(fs, _note(staging, old))
@@ -56,11 +63,6 @@ def restore_newest(staging: Staging) -> str | None:
         if _restore(staging, name):
             return name
     return None
-
-
-def drop_mirrors(staging: Staging) -> None:
-    """Remove all mirrors of this work."""
-    filesystem.remove_below(staging.store.fs, _folder(staging))
 
 
 def _restore(staging: Staging, name: str) -> bool:
@@ -96,4 +98,4 @@ def _note(staging: Staging, name: str) -> str:
 
 
 def _folder(staging: Staging) -> str:
-    return f"{hidden_path(staging.store, 'staging', staging.key)}/mirrors"
+    return f"{staging_folder(staging)}/{MIRRORS}"

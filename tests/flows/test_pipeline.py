@@ -10,9 +10,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from artifacts.checking import verify
+from artifacts.handover import take_over
 from artifacts.identity import Reference
 from artifacts.lineage import format_lineage, lineage
 from artifacts.store import open_store, resolve
+from artifacts.waiting import wait_for_lease
 from flows.config import resolve_config
 from flows.plan import plan_stages
 from flows.presets import find_preset
@@ -148,7 +150,17 @@ def test_a_restart_keeps_the_ranges_that_were_finished(
         tracking=TrackingTarget(uri="", experiment=""),
     )
     start, stop = count_ranges(store, identity, config.tokenizer)[0]
-    count_range.fn(context, identity, config.tokenizer, number=0, start=start, stop=stop)
+    with wait_for_lease(store, identity, owner="a run that dies") as lease:
+        take_over(lease)
+        count_range.fn(
+            context,
+            identity,
+            config.tokenizer,
+            attempt=lease.attempt,
+            number=0,
+            start=start,
+            stop=stop,
+        )
     run(settings, only="count_pretokens")
     record = resolve(store, "count_pretokens")
     with get_client(sync_client=True) as client:
