@@ -5,12 +5,12 @@ only one of them can. After the decision `record.json` is a copy. Whoever finds 
 it with the same bytes, so nobody has to wait for a builder that died or sleeps in between.
 """
 
-import json
 from dataclasses import replace
 
 from artifacts import filesystem, lease_chain
 from artifacts.content_hash import stamps_below
 from artifacts.identity import ArtifactKey
+from artifacts.json_text import parse_json
 from artifacts.lease_chain import Link, Note
 from artifacts.record import Record
 from artifacts.store import Store, published_path, record_path
@@ -29,8 +29,8 @@ def complete(store: Store, key: ArtifactKey, link: Link) -> None:
     """Create the record of a decided link, unless its files went away since (quarantine)."""
     assert link.note is not None
     try:
-        record = Record.from_json(json.loads(link.note.record))
-    except (ValueError, RecursionError):
+        record = Record.from_json(parse_json(link.note.record))
+    except ValueError:
         return  # a damaged note decides nothing
     if (record.stage, record.fingerprint) != (key.stage, key.fingerprint):
         return

@@ -43,11 +43,14 @@ _memory_lock = threading.Lock()
 """MemoryFileSystem looks and then writes, which is not atomic by itself."""
 
 
-def open_filesystem(url: str) -> tuple[Filesystem, str]:
+def open_filesystem(url: str | Path) -> tuple[Filesystem, str]:
     """Return the fsspec filesystem of a URL or local path, and the path inside it.
 
-    Listings are not cached: other processes write to the same place.
+    A `Path` is taken as it is, whatever characters it has. Listings are not cached: other processes
+    write to the same place.
     """
+    if isinstance(url, Path):
+        return LocalFileSystem(), str(url.absolute())
     filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     if isinstance(filesystem, LocalFileSystem):
         path = str(Path(path).absolute())
@@ -85,7 +88,10 @@ def read_bytes(fs: Filesystem, path: str) -> bytes:
 
 
 def read_all(fs: Filesystem, paths: Sequence[str]) -> list[bytes | None]:
-    """Return the contents of small files, in order; None for one that is not there."""
+    """Return the contents of small files, in order; None for one that is not there.
+
+    A folder of the name is as an empty file.
+    """
     if local_path(fs, "") is not None:
         return [_read_if_there(fs, path) for path in paths]
     with ThreadPoolExecutor(_NUM_REQUESTS) as pool:
@@ -97,6 +103,8 @@ def _read_if_there(fs: Filesystem, path: str) -> bytes | None:
         return read_bytes(fs, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except IsADirectoryError:
+        return b""  # there is something, and it is not what it should be
 
 
 def read_blocks(fs: Filesystem, path: str) -> Iterator[bytes]:

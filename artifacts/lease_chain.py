@@ -9,11 +9,12 @@ paused for however long finds out that it is not the last one.
 import json
 import re
 from dataclasses import asdict, dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal, cast
 
 from artifacts import filesystem
 from artifacts.builder_process import BuilderProcess
 from artifacts.identity import ArtifactKey
+from artifacts.json_text import as_object, parse_json, typed
 from artifacts.store import Store, hidden_path
 
 NUMBER_DIGITS = 8
@@ -25,8 +26,6 @@ _MAX_TIME_TO_LIVE_S = 3600.0
 
 State = Literal["held", "ended", "publishing", "published"]
 _STATES: tuple[State, ...] = ("held", "ended", "publishing", "published")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,29 +128,23 @@ def _remove_below(store: Store, key: ArtifactKey, number: int) -> None:
 def _parsed(data: bytes | None) -> Note | None:
     """Return a note, or None if it cannot be read: then nobody holds the lease."""
     try:
-        values = json.loads(data or b"")
-        process = values["process"]
+        values = as_object(parse_json(data or b""))
+        process = typed(values, "process", dict)
         note = Note(
-            owner=_typed(values["owner"], str),
-            token=_typed(values["token"], str),
+            owner=typed(values, "owner", str),
+            token=typed(values, "token", str),
             process=BuilderProcess(
-                _typed(process["boot"], str),
-                _typed(process["pid"], int),
-                _typed(process["started"], str),
+                typed(process, "boot", str),
+                typed(process, "pid", int),
+                typed(process, "started", str),
             ),
-            state=values["state"],
-            beat=_typed(values["beat"], int),
-            heard_at=float(values["heard_at"]),
-            time_to_live_s=min(float(values["time_to_live_s"]), _MAX_TIME_TO_LIVE_S),
-            floor=_typed(values["floor"], int),
-            record=_typed(values["record"], str),
+            state=cast("State", typed(values, "state", str)),
+            beat=typed(values, "beat", int),
+            heard_at=typed(values, "heard_at", float),
+            time_to_live_s=min(typed(values, "time_to_live_s", float), _MAX_TIME_TO_LIVE_S),
+            floor=typed(values, "floor", int),
+            record=typed(values, "record", str),
         )
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except ValueError:
         return None
     return note if note.state in _STATES else None
-
-
-def _typed(value: object, kind: type[T]) -> T:
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r} is no {kind.__name__}")
-    return value

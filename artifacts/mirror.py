@@ -15,6 +15,7 @@ from pathlib import Path
 
 from artifacts import filesystem
 from artifacts.content_hash import content_hash
+from artifacts.json_text import as_object, parse_json, typed
 from artifacts.record import FileEntry
 from artifacts.staging import Staging, confirm, staging_folder
 
@@ -68,10 +69,9 @@ def restore_newest(staging: Staging) -> str | None:
 def _restore(staging: Staging, name: str) -> bool:
     """Bring one mirror into the working folder, whole or not at all."""
     fs = staging.store.fs
-    entries = [
-        FileEntry.from_json(item)
-        for item in json.loads(filesystem.read_bytes(fs, _note(staging, name)))
-    ]
+    entries = _entries(filesystem.read_bytes(fs, _note(staging, name)))
+    if entries is None:
+        return False
     with tempfile.TemporaryDirectory(dir=staging.workdir) as folder:
         for number, entry in enumerate(entries):
             local = Path(folder) / str(number)
@@ -86,6 +86,15 @@ def _restore(staging: Staging, name: str) -> bool:
             destination.parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / str(number)).replace(destination)
     return True
+
+
+def _entries(note: bytes) -> list[FileEntry] | None:
+    """Return what a note names, or None if it is damaged."""
+    try:
+        items = typed({"files": parse_json(note)}, "files", list)
+        return [FileEntry.from_json(as_object(item)) for item in items]
+    except ValueError:
+        return None
 
 
 def _names(staging: Staging) -> list[str]:

@@ -20,6 +20,7 @@ from artifacts import filesystem
 from artifacts.content_hash import ContentHash, content_hash, remember
 from artifacts.filesystem import Filesystem
 from artifacts.identity import Reference
+from artifacts.names import local_place
 from artifacts.record import ExternalFile, FileEntry
 from artifacts.store import Store, no_such_file, published_path, record_of
 
@@ -62,23 +63,18 @@ def local_file(store: Store, reference: Reference, name: str) -> Path:
     """
     for external in record_of(store, reference).external_files:
         if external.name == name:
-            return _external_file(store, external)
+            return _external_file(external)
     return local_folder(store, reference, [name]) / name
 
 
-def _external_file(store: Store, external: ExternalFile) -> Path:
-    fs, path = filesystem.open_filesystem(external.uri)
-    local = filesystem.local_path(fs, path)
-    if local is not None and not local.is_file():
+def _external_file(external: ExternalFile) -> Path:
+    path = local_place(external.uri)
+    if not path.is_file():
         raise FileNotFoundError(
             f"{external.name} should be at {external.uri}, but there is no such file; "
             "put it back, or name its new place in the config"
         )
-    if local is not None:
-        return local
-    entry = FileEntry(Path(external.name).name, external.size_bytes, external.sha256)
-    folder = _cache_root(store) / "external" / external.sha256
-    return _filled(store, folder, fs, [(path, entry)]) / entry.name
+    return path
 
 
 def _cache_root(store: Store) -> Path:

@@ -13,7 +13,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
@@ -28,8 +28,10 @@ from artifacts.content_hash import (
     stamps_below,
 )
 from artifacts.identity import ArtifactKey
+from artifacts.json_text import as_object, parse_json, typed
 from artifacts.lease import Lease
 from artifacts.lease_chain import NUMBER_DIGITS
+from artifacts.names import check_file_name, check_folder
 from artifacts.record import FileEntry
 from artifacts.store import Store, hidden_path
 
@@ -117,7 +119,7 @@ def add_part(
         OSError: No space is left; what was finished stays.
         LeaseLostError: Another builder has the lease now.
     """
-    _check_name(name)
+    check_file_name(name)
     confirm(staging)
     before = stamp_of_local(local_path)
     content = content_hash(local_path, memo_dir=None)
@@ -230,24 +232,20 @@ def _part_of(
 ) -> StagedPart | None:
     """Return a part if its note can be read and its data is what the note says."""
     try:
-        data = json.loads(note or b"")
-        entry, stamp = FileEntry.from_json(data["entry"]), Stamp(**data["stamp"])
-        now = find(data["data"])
-        part = StagedPart(entry, _data_path(staging, data["data"]), note_path)
-    except (ValueError, KeyError, TypeError):
+        data = as_object(parse_json(note or b""))
+        entry = FileEntry.from_json(typed(data, "entry", dict))
+        mark = typed(data, "stamp", dict)
+        stamp = Stamp(typed(mark, "size_bytes", int), typed(mark, "mark", str))
+        data_name = typed(data, "data", str)
+        check_folder(data_name)
+        now = find(data_name)
+        part = StagedPart(entry, _data_path(staging, data_name), note_path)
+    except ValueError:
         return None  # as if it had not been finished: the builder makes it again
     if now is None or now.size_bytes != entry.size_bytes:
         return None
     is_whole = now == stamp or hash_file(staging.store.fs, part.path).sha256 == entry.sha256
     return part if is_whole else None
-
-
-def _check_name(name: str) -> None:
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or str(path) != name or name == ".":
-        raise ValueError(
-            f"file name {name!r} must be relative, with forward slashes and without . or .. parts"
-        )
 
 
 def _data_path(staging: Staging, data_name: str) -> str:

@@ -145,9 +145,9 @@ def _text(source: Source, root: Path, staging: Staging) -> tuple[Path, ExternalF
 
 
 def _referenced(source: Source, path: Path, root: Path) -> tuple[Path, ExternalFile]:
-    content = content_hash(str(path), memo_dir=root / "memo")
+    content = content_hash(path, memo_dir=root / "memo")
     name = text_name(source.split)
-    return path, ExternalFile(name, path.as_uri(), content.size_bytes, content.sha256)
+    return path, ExternalFile(name, str(path), content.size_bytes, content.sha256)
 
 
 def _statistics(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from artifacts.store import (
     record_path,
     reference_of,
     resolve,
+    scan_records,
 )
 
 if TYPE_CHECKING:
@@ -152,3 +154,58 @@ def test_empty_store_says_so(store: Store) -> None:
     """Where nothing was built, there is nothing to choose from."""
     with pytest.raises(ValueError, match="there are none"):
         resolve(store, "encode")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"started_at": 7},
+        {"config": "x"},
+        {"labels": {"a": 1}},
+        {"config": [[[]]]},
+        {"stage": "a/b"},
+    ],
+    ids=str,
+)
+def test_odd_record_does_not_break_the_list(
+    store: Store, three: list[Record], changes: dict[str, object]
+) -> None:
+    """A field of another type makes one record damaged, and hides no other."""
+    document = json.dumps(three[0].to_json() | changes).encode()
+    filesystem.write_bytes(store.fs, record_path(store, three[0]), document)
+    assert list_records(store) == [three[2], three[1]]
+
+
+def test_deep_and_endless_json_does_not_break_the_list(store: Store, three: list[Record]) -> None:
+    """Python's own recursion is not reached."""
+    for document in (b"[" * 100_000, b'{"a":' * 5_000 + b"1" + b"}" * 5_000, b"NaN"):
+        filesystem.write_bytes(store.fs, record_path(store, three[0]), document)
+        assert list_records(store) == [three[2], three[1]]
+
+
+def test_folder_in_place_of_a_record_does_not_break_the_list(
+    local_store: Store, build: Build
+) -> None:
+    """It is one damaged record."""
+    record = build(local_store, {"a": b"a"})
+    Path(local_store.root, "encode_shards", "0" * 16, "record.json").mkdir(parents=True)
+    assert list_records(local_store) == [record]
+    assert len(list(scan_records(local_store))) == 2
+
+
+def test_record_with_one_more_field_is_read(store: Store, three: list[Record]) -> None:
+    """Later versions add fields, to the record, its files and its inputs."""
+    document = three[0].to_json() | {"used_at": "2027-01-01"}
+    document["files"][0]["codec"] = "none"
+    data = json.dumps(document).encode()
+    filesystem.write_bytes(store.fs, record_path(store, three[0]), data)
+    found = find_record(store, three[0])
+    assert found is not None
+    assert (found.files, found.unknown) == (three[0].files, {"used_at": "2027-01-01"})
+
+
+def test_record_at_the_wrong_place_is_not_listed(store: Store, three: list[Record]) -> None:
+    """A copied folder does not give the same artifact twice."""
+    data = filesystem.read_bytes(store.fs, record_path(store, three[0]))
+    filesystem.write_bytes(store.fs, f"{store.root}/encode/{'0' * 16}/record.json", data)
+    assert list_records(store) == three[::-1]

@@ -187,7 +187,7 @@ def test_a_plain_local_file_is_referenced_not_copied(
     """The corpus artifact of a local text holds its hash and its address only."""
     summary = run(settings, only="download")
     record = resolve(open_store(data_root / "artifacts"), summary["stages"][0]["fingerprint"])
-    assert [entry.uri for entry in record.external_files] == [corpus["train"].as_uri()]
+    assert [entry.uri for entry in record.external_files] == [str(corpus["train"])]
     assert [entry.name for entry in record.files] == ["document_hashes.npy"]
 
 
@@ -224,3 +224,16 @@ def test_mlflow_has_the_run_the_nested_runs_and_their_curves(
     train = nested["train_lm"]
     curve = client.get_metric_history(train.info.run_id, "train/loss")
     assert [point.step for point in sorted(curve, key=lambda point: point.step)] == [1, 2, 3, 4]
+
+
+def test_a_corpus_may_have_any_name(
+    run: Run, settings: list[str], corpus: dict[str, Path], tmp_path: Path
+) -> None:
+    """Blanks, umlauts, percent and number signs: a path is no address."""
+    folder = tmp_path / "my data #1 100%20 ü?"
+    folder.mkdir()
+    for path in corpus.values():
+        (folder / path.name).write_bytes(path.read_bytes())
+    odd = [f"corpus.{split}={folder / path.name}" for split, path in corpus.items()]
+    assert built(run([*settings, *odd])) == ALL_STAGES
+    assert built(run([*settings, *odd])) == []
