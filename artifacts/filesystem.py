@@ -68,18 +68,37 @@ def full_url(fs: Filesystem, path: str) -> str:
 
 
 @contextmanager
-def disk_full_explained(place: str) -> Iterator[None]:
-    """Turn "no space left" into a message that names the place and what to do."""
+def storage_explained(place: str) -> Iterator[None]:
+    """Turn "no space left" and "forbidden" into messages that name the place and what to do."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        explanation = _explain(place, error)
+        if explanation is None:
             raise
-        raise OSError(
+        raise explanation from error
+
+
+def _explain(place: str, error: OSError) -> OSError | None:
+    what = error.strerror or str(error)
+    if error.errno in _DISK_FULL:
+        return OSError(
             error.errno,
-            f"no space left while writing under {place} ({error.strerror}); free space there or "
+            f"no space left while writing under {place} ({what}); free space there or "
             "choose another place, and run again: what is finished is kept",
-        ) from error
+        )
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return PermissionError(
+            error.errno or errno.EACCES,
+            f"no access to {place} ({what}); give this user the right to read and write there, or "
+            "the right credentials (for s3:// in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or "
+            "choose another place",
+        )
+    if isinstance(error, NotADirectoryError):
+        return NotADirectoryError(
+            errno.ENOTDIR, f"{place}, or a folder above it, is a file ({what}); name a folder"
+        )
+    return None
 
 
 def read_bytes(fs: Filesystem, path: str) -> bytes:

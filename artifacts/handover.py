@@ -48,7 +48,7 @@ def take_over(lease: Lease, *, work: Sequence[str] = ()) -> Staging:
     fs = lease.store.fs
     if filesystem.exists(fs, marker):
         return staging
-    with filesystem.disk_full_explained(lease.store.url):
+    with filesystem.storage_explained(lease.store.url):
         while not _inherit(staging, work):
             lease.confirm(at_once=True)
             _start_over(staging)

@@ -65,7 +65,7 @@ def _new_record(parts: Sequence[StagedPart], identity: Identity, facts: BuildFac
 
 def _publish_and_clear(staging: Staging, parts: Sequence[StagedPart], record: Record) -> Record:
     store = staging.store
-    with filesystem.disk_full_explained(store.url):
+    with filesystem.storage_explained(store.url):
         winner = _publish_first(staging, parts, record)
     if winner == record:
         with suppress(OSError):  # it is published: the rest only saves time and space

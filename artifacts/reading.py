@@ -14,6 +14,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Collection, Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from artifacts import filesystem
@@ -54,6 +55,21 @@ def local_folder(store: Store, reference: Reference, names: Collection[str] | No
     return _filled(store, folder, store.fs, wanted)
 
 
+def local_files(store: Store, reference: Reference, pattern: str) -> list[Path]:
+    """Return the local paths of the published files whose names fit a pattern, sorted.
+
+    The record says which there are: what else is in the folder is nobody's.
+
+    Raises:
+        FileNotFoundError: The artifact is not there.
+        ValueError: A file that arrived is not what the record says.
+    """
+    files = record_of(store, reference).files
+    names = sorted(entry.name for entry in files if fnmatchcase(entry.name, pattern))
+    folder = local_folder(store, reference, names)
+    return [folder / name for name in names]
+
+
 def local_file(store: Store, reference: Reference, name: str) -> Path:
     """Return the local path of one file of an artifact, published or external.
 
@@ -85,7 +101,7 @@ def _filled(
     store: Store, folder: Path, fs: Filesystem, wanted: Iterable[tuple[str, FileEntry]]
 ) -> Path:
     """Bring the wanted files (path in the filesystem, entry) into a cache folder and lock it."""
-    with filesystem.disk_full_explained(str(store.cache_dir)):
+    with filesystem.storage_explained(str(store.cache_dir)):
         _hold(store, folder)
         memo_dir = store.cache_dir / "sources"
         missing = [

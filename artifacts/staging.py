@@ -66,7 +66,7 @@ class StagedPart:
 def open_staging(store: Store, key: ArtifactKey, lease: Lease | None = None) -> Staging:
     """Open the staging place of one hold of the lease, or the one of those that have none."""
     workdir = local_staging(store, key) / _attempt(lease) / "work"
-    with filesystem.disk_full_explained(str(workdir)):
+    with filesystem.storage_explained(str(workdir)):
         workdir.mkdir(parents=True, exist_ok=True)
     return Staging(store, key, workdir, lease)
 
@@ -126,7 +126,7 @@ def add_part(
     entry = FileEntry(name, content.size_bytes, content.sha256)
     known = _intact_part(staging, name)
     if known is None or not _is_settled(known.entry, entry, replace=replace):
-        with filesystem.disk_full_explained(staging.store.url):
+        with filesystem.storage_explained(staging.store.url):
             data_name = _upload(staging, local_path, before, may_link=move)
             _name(staging, entry, data_name, is_new=known is None, replace=replace)
     if move:

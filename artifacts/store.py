@@ -10,6 +10,7 @@ Layout below the root, where `<place>` is `<stage>/<first 16 hex digits of the f
     .quarantine/<place>-...     what was found damaged
 """
 
+import errno
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ def open_store(url: str | Path, *, cache_dir: Path | None = None) -> Store:
 
     Raises:
         ValueError: The URL's protocol is unknown or its package is not installed.
+        NotADirectoryError: There is a file of this name.
     """
     try:
         fs, root = filesystem.open_filesystem(str(url))
@@ -72,8 +74,12 @@ def open_store(url: str | Path, *, cache_dir: Path | None = None) -> Store:
             f"cannot open the artifact store {str(url)!r}: {error}; give a local folder, "
             "memory://NAME, s3://BUCKET/PREFIX or another URL that fsspec knows"
         ) from error
+    local = filesystem.local_path(fs, root)
+    if local is not None and local.exists() and not local.is_dir():
+        raise NotADirectoryError(
+            errno.ENOTDIR, f"the artifact store {root} is a file; name a folder (run.store)"
+        )
     if cache_dir is None:
-        local = filesystem.local_path(fs, root)
         cache_dir = local / ".cache" if local else Path.home() / ".cache" / "owt-artifacts"
     url = filesystem.full_url(fs, root)
     return Store(url=url, fs=fs, root=root, cache_dir=Path(cache_dir).absolute())
@@ -102,7 +108,8 @@ def find_record(store: Store, key: ArtifactKey) -> Record | None:
         RecordFormatError: Another version of this program wrote it, in another format.
     """
     path = record_path(store, key)
-    (data,) = filesystem.read_all(store.fs, [path])
+    with filesystem.storage_explained(store.url):
+        (data,) = filesystem.read_all(store.fs, [path])
     record = _parsed(store, path, data)
     if record is None or (record.stage, record.fingerprint) == (key.stage, key.fingerprint):
         return record
@@ -147,13 +154,15 @@ def scan_records(store: Store, stage: str | None = None) -> Iterator[Record | Da
     Raises:
         RecordFormatError: Another version of this program wrote one of them, in another format.
     """
-    stages = [stage] if stage else _visible_names(store, store.root)
-    paths = [
-        f"{store.root}/{name}/{short}/record.json"
-        for name in stages
-        for short in _visible_names(store, f"{store.root}/{name}")
-    ]
-    for path, data in zip(paths, filesystem.read_all(store.fs, paths), strict=True):
+    with filesystem.storage_explained(store.url):
+        stages = [stage] if stage else _visible_names(store, store.root)
+        paths = [
+            f"{store.root}/{name}/{short}/record.json"
+            for name in stages
+            for short in _visible_names(store, f"{store.root}/{name}")
+        ]
+        found = filesystem.read_all(store.fs, paths)
+    for path, data in zip(paths, found, strict=True):
         try:
             record = _parsed(store, path, data)
         except DamagedRecordError as error:

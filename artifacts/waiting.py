@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from artifacts import decision, lease, lease_chain
+from artifacts import decision, filesystem, lease, lease_chain
 from artifacts.builder_process import is_dead, this_process
 from artifacts.identity import ArtifactKey
 from artifacts.lease import Lease, LeaseLostError
@@ -46,8 +46,9 @@ def wait_for_lease(store: Store, key: ArtifactKey, *, owner: str) -> Iterator[Le
             under the same name need not wait for its own earlier lease.
     """
     wait = _Wait(store, key, owner)
-    while (held := wait.attempt()) is None:
-        time.sleep(POLL_S)
+    with filesystem.storage_explained(store.url):
+        while (held := wait.attempt()) is None:
+            time.sleep(POLL_S)
     with _kept_alive(held):
         try:
             yield held

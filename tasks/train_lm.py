@@ -19,7 +19,7 @@ from prefect.logging import get_run_logger
 
 from artifacts.identity import Identity, Reference
 from artifacts.mirror import mirror_files, restore_newest
-from artifacts.reading import local_folder
+from artifacts.reading import local_files
 from artifacts.record import JsonObject, Record
 from artifacts.staging import Staging, add_part, confirm
 from lm.accounting import num_parameters, training_flops_per_token, training_memory
@@ -111,7 +111,7 @@ TRAIN_LM = Stage(name=STAGE, identify=model_identity, perform=perform_by(train_l
 
 def shard_paths(context: RunContext, shards: Reference) -> list[Path]:
     """Bring the token shards of one split to this machine, in the order of the text."""
-    return sorted(local_folder(store_of(context), shards).glob("shard-*.npy"))
+    return local_files(store_of(context), shards, "shard-*.npy")
 
 
 def _train(

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
 from artifacts.identity import Identity, Reference
-from artifacts.reading import local_folder
+from artifacts.reading import local_files
 from artifacts.record import JsonObject
 from artifacts.staging import Staging, add_part, confirm
 from artifacts.store import record_of
@@ -83,7 +83,7 @@ def _train(
     from tokenizer.training.count_tables import read_counts
     from tokenizer.training.train import train_merges
 
-    parts = sorted(local_folder(store_of(context), counts).glob("part-*.parquet"))
+    parts = local_files(store_of(context), counts, "part-*.parquet")
     with progress("train tokenizer", unit="merges", guard=partial(confirm, staging)) as on_progress:
         result = train_merges(
             read_counts(parts),

@@ -16,7 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from artifacts.checking import check, verify
 from artifacts.identity import Reference
-from artifacts.reading import local_file, local_folder
+from artifacts.reading import local_file, local_files, local_folder
 from artifacts.record import ExternalFile
 from artifacts.store import file_uri, open_store, published_path, reference_of
 
@@ -55,6 +55,14 @@ def test_folder_holds_the_published_files(store: Store, build: Build) -> None:
     found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     assert found == FILES
     assert local_file(store, reference, "a.bin").read_bytes() == FILES["a.bin"]
+
+
+def test_files_are_those_of_the_record(store: Store, build: Build) -> None:
+    """A file that somebody put beside the published ones is not read."""
+    record = build(store, {"shard-2": b"2", "shard-1": b"1", "index": b""})
+    store.fs.pipe_file(f"{published_path(store, record)}/shard-3", b"3")
+    found = local_files(store, reference_of(store, record), "shard-*")
+    assert [path.read_bytes() for path in found] == [b"1", b"2"]
 
 
 def test_local_store_is_read_in_place(local_store: Store, build: Build) -> None:

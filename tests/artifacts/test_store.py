@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from artifacts.store import (
     resolve,
     scan_records,
 )
+from artifacts.waiting import wait_for_lease
 
 if TYPE_CHECKING:
     from artifacts.record import Record
@@ -209,3 +211,43 @@ def test_record_at_the_wrong_place_is_not_listed(store: Store, three: list[Recor
     data = filesystem.read_bytes(store.fs, record_path(store, three[0]))
     filesystem.write_bytes(store.fs, f"{store.root}/encode/{'0' * 16}/record.json", data)
     assert list_records(store) == three[::-1]
+
+
+def test_store_that_is_a_file_is_named(tmp_path: Path) -> None:
+    """The message says what to do, and not only a number."""
+    (tmp_path / "a").write_text("")
+    with pytest.raises(NotADirectoryError, match=r"artifact store .*/a is a file; name a folder"):
+        open_store(tmp_path / "a")
+    below = open_store(tmp_path / "a" / "b")
+    with (
+        pytest.raises(NotADirectoryError, match="or a folder above it, is a file"),
+        wait_for_lease(below, Reference("encode", "0" * 64, ""), owner="me"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PermissionError("Forbidden"), PermissionError(13, "denied"), OSError(30, "read-only")],
+    ids=repr,
+)
+def test_store_without_access_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """A wrong secret of S3 says only "Forbidden"; a read-only disk says only its number."""
+    store = open_store(f"memory://{tmp_path.name}")
+    key = Reference("encode", "0" * 64, "")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    for call in ("ls", "cat_file"):
+        monkeypatch.setattr(type(store.fs), call, refuse)
+    for look in (partial(find_record, store, key), partial(list_records, store)):
+        with pytest.raises(PermissionError, match=r"no access to memory://.*credentials"):
+            look()
+    with (
+        pytest.raises(PermissionError, match="no access to memory://"),
+        wait_for_lease(store, key, owner="me"),
+    ):
+        pass
