@@ -123,7 +123,7 @@ class _Wait:
             note.owner,
             self._key.place,
             now - self._began_at,
-            note.time_to_live_s - (now - self._since),
+            max(0.0, note.time_to_live_s - (now - self._since)),
         )
 
 
