@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from artifacts import filesystem
-from artifacts.content_hash import Stamp, content_hash, hash_file, stamps_below
+from artifacts.content_hash import Stamp, content_hash, forget, hash_file, stamps_below
 from artifacts.identity import ArtifactKey
 from artifacts.lease import describe_lease
+from artifacts.names import local_place
 from artifacts.record import ExternalFile, FileEntry, Record
 from artifacts.store import (
     DamagedRecordError,
@@ -71,7 +72,7 @@ def _check_files(store: Store, key: ArtifactKey) -> Check:
         return Check("miss", f"no record {key.place} under {store.url}", None)
     known = _recall_stamps(store, record)
     found = stamps_below(store.fs, published_path(store, record))
-    changed = [entry for entry in record.files if found.get(entry.name) != known.get(entry.name)]
+    changed = [entry for entry in record.files if not _is_unchanged(entry.name, found, known)]
     problems = [problem for entry in changed if (problem := _problem(store, record, entry, found))]
     problems += [
         problem
@@ -87,8 +88,18 @@ def _check_files(store: Store, key: ArtifactKey) -> Check:
     return Check("hit", f"{len(record.files)} files, {size_bytes:,} bytes, unchanged", record)
 
 
+def _is_unchanged(name: str, found: Stamps, known: Stamps) -> bool:
+    # A file that is neither there nor remembered has not stayed the same, and without a date or an
+    # ETag nothing shows that one has.
+    stamp = found.get(name)
+    return stamp is not None and bool(stamp.mark) and stamp == known.get(name)
+
+
 def verify(store: Store, key: ArtifactKey) -> list[str]:
     """Hash every file of an artifact, and return what is wrong; empty means it is whole.
+
+    What was remembered of a damaged artifact is forgotten, so that the next run finds the damage,
+    too, where stamps do not show it.
 
     Raises:
         FileNotFoundError: There is no such artifact.
@@ -101,16 +112,29 @@ def verify(store: Store, key: ArtifactKey) -> list[str]:
     if record is None:
         raise FileNotFoundError(f"no artifact {key.place} under {store.url}")
     found = stamps_below(store.fs, published_path(store, record))
-    problems = [_problem(store, record, entry, found) for entry in record.files]
-    problems += [_external_problem(external, None) for external in record.external_files]
-    return [problem for problem in problems if problem]
+    problems = [
+        problem for entry in record.files if (problem := _problem(store, record, entry, found))
+    ]
+    with suppress(OSError):  # the store may be read-only
+        if problems:
+            filesystem.remove(store.fs, _stamps_path(store, record))
+    return problems + _verify_external(store, record)
+
+
+def _verify_external(store: Store, record: Record) -> list[str]:
+    problems = []
+    for external in record.external_files:
+        if problem := _external_problem(external, None):
+            problems.append(problem)
+            forget(local_place(external.uri), store.cache_dir / "sources")
+    return problems
 
 
 def _problem(store: Store, record: Record, entry: FileEntry, found: Stamps) -> str:
     """Return what is wrong with a published file, or nothing."""
     stamp = found.get(entry.name)
     if stamp is None:
-        return f"{entry.name} is missing"
+        return f"{entry.name} is missing, or a link"
     if stamp.size_bytes != entry.size_bytes:
         return f"{entry.name} has {stamp.size_bytes} bytes instead of {entry.size_bytes}"
     path = f"{published_path(store, record)}/{entry.name}"
@@ -121,9 +145,11 @@ def _problem(store: Store, record: Record, entry: FileEntry, found: Stamps) -> s
 def _external_problem(external: ExternalFile, memo_dir: Path | None) -> str:
     """Return what is wrong with a file outside the store, or nothing."""
     try:
-        content = content_hash(external.uri, memo_dir=memo_dir)
-    except FileNotFoundError:
+        content = content_hash(local_place(external.uri), memo_dir=memo_dir)
+    except (FileNotFoundError, NotADirectoryError):
         return f"{external.name} is missing at {external.uri}"
+    except OSError as error:
+        return f"{external.name} at {external.uri} cannot be read ({error.strerror})"
     if content.sha256 == external.sha256:
         return ""
     return _wrong_hash(f"{external.name} at {external.uri}", external.sha256, content.sha256)

@@ -6,14 +6,17 @@ Hashes of files outside the store are remembered for as long as the stamps stay 
 import errno
 import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from artifacts import filesystem
 from artifacts.filesystem import Filesystem
+
+T = TypeVar("T")
 
 _RACY_S = 2.0
 """A file that changes twice within one tick of its filesystem's clock keeps its mtime. So a file
@@ -60,16 +63,32 @@ def find_stamp(fs: Filesystem, path: str) -> Stamp | None:
 
 
 def stamps_below(fs: Filesystem, folder: str) -> dict[str, Stamp]:
-    """Return the stamps of all files below a folder by their names relative to it."""
+    """Return the stamps of all files below a folder by their names relative to it.
+
+    Links are left out: what is behind them is not part of the folder.
+    """
     try:
         found = fs.find(folder, detail=True)
     except FileNotFoundError:
         return {}
     prefix = folder + "/"
+    below = {path: info for path, info in found.items() if path.startswith(prefix)}
+    if filesystem.local_path(fs, folder) is not None:
+        below = _without_links(folder, below)
+    return {path.removeprefix(prefix): _stamp_from_info(fs, info) for path, info in below.items()}
+
+
+def _without_links(folder: str, found: Mapping[str, T]) -> dict[str, T]:
+    """Leave out local names that are links, or below a folder that is one."""
+    root = os.path.realpath(folder)
+    parents = {path.rpartition("/")[0] for path in found}
+    real = {
+        parent for parent in parents if os.path.realpath(parent) == root + parent[len(folder) :]
+    }
     return {
-        path.removeprefix(prefix): _stamp_from_info(fs, info)
+        path: info
         for path, info in found.items()
-        if path.startswith(prefix)
+        if path.rpartition("/")[0] in real and not Path(path).is_symlink()
     }
 
 
@@ -112,7 +131,7 @@ def content_hash(uri: str | Path, *, memo_dir: Path | None) -> ContentHash:
         FileNotFoundError: There is no such file.
         ValueError: The file changed while it was read.
     """
-    fs, path = filesystem.open_filesystem(str(uri))
+    fs, path = filesystem.open_filesystem(uri)
     try:
         before = stamp_of(fs, path)
     except FileNotFoundError as error:
@@ -132,16 +151,22 @@ def content_hash(uri: str | Path, *, memo_dir: Path | None) -> ContentHash:
 
 def recall(uri: str | Path, *, memo_dir: Path) -> ContentHash | None:
     """Return the remembered hash of a file that has not changed since, without reading it."""
-    fs, path = filesystem.open_filesystem(str(uri))
+    fs, path = filesystem.open_filesystem(uri)
     now = find_stamp(fs, path)
     return _recall(memo_dir / _memo_name(filesystem.full_url(fs, path)), now) if now else None
 
 
 def remember(uri: str | Path, content: ContentHash, memo_dir: Path) -> None:
     """Remember the hash of a file that the caller has just written, so that it is read no more."""
-    fs, path = filesystem.open_filesystem(str(uri))
+    fs, path = filesystem.open_filesystem(uri)
     memo = memo_dir / _memo_name(filesystem.full_url(fs, path))
     _remember(memo, stamp_of(fs, path), content)
+
+
+def forget(uri: str | Path, memo_dir: Path) -> None:
+    """Forget the hash of a file, so that it is read the next time."""
+    fs, path = filesystem.open_filesystem(uri)
+    (memo_dir / _memo_name(filesystem.full_url(fs, path))).unlink(missing_ok=True)
 
 
 def _memo_name(url: str) -> str:
@@ -168,5 +193,5 @@ def _is_racy(fs: Filesystem, stamp: Stamp, hashed_at: float) -> bool:
 
 def _remember(memo: Path, stamp: Stamp, content: ContentHash) -> None:
     data = {"mark": stamp.mark, "size_bytes": stamp.size_bytes, "sha256": content.sha256}
-    fs, path = filesystem.open_filesystem(str(memo))
+    fs, path = filesystem.open_filesystem(memo)
     filesystem.write_bytes(fs, path, json.dumps(data).encode())

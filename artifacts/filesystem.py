@@ -43,11 +43,14 @@ _memory_lock = threading.Lock()
 """MemoryFileSystem looks and then writes, which is not atomic by itself."""
 
 
-def open_filesystem(url: str) -> tuple[Filesystem, str]:
+def open_filesystem(url: str | Path) -> tuple[Filesystem, str]:
     """Return the fsspec filesystem of a URL or local path, and the path inside it.
 
-    Listings are not cached: other processes write to the same place.
+    A `Path` is taken as it is, whatever characters it has. Listings are not cached: other processes
+    write to the same place.
     """
+    if isinstance(url, Path):
+        return LocalFileSystem(), str(url.absolute())
     filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     if isinstance(filesystem, LocalFileSystem):
         path = str(Path(path).absolute())
@@ -65,18 +68,37 @@ def full_url(fs: Filesystem, path: str) -> str:
 
 
 @contextmanager
-def disk_full_explained(place: str) -> Iterator[None]:
-    """Turn "no space left" into a message that names the place and what to do."""
+def storage_explained(place: str) -> Iterator[None]:
+    """Turn "no space left" and "forbidden" into messages that name the place and what to do."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        explanation = _explain(place, error)
+        if explanation is None:
             raise
-        raise OSError(
+        raise explanation from error
+
+
+def _explain(place: str, error: OSError) -> OSError | None:
+    what = error.strerror or str(error)
+    if error.errno in _DISK_FULL:
+        return OSError(
             error.errno,
-            f"no space left while writing under {place} ({error.strerror}); free space there or "
+            f"no space left while writing under {place} ({what}); free space there or "
             "choose another place, and run again: what is finished is kept",
-        ) from error
+        )
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return PermissionError(
+            error.errno or errno.EACCES,
+            f"no access to {place} ({what}); give this user the right to read and write there, or "
+            "the right credentials (for s3:// in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or "
+            "choose another place",
+        )
+    if isinstance(error, NotADirectoryError):
+        return NotADirectoryError(
+            errno.ENOTDIR, f"{place}, or a folder above it, is a file ({what}); name a folder"
+        )
+    return None
 
 
 def read_bytes(fs: Filesystem, path: str) -> bytes:
@@ -85,7 +107,10 @@ def read_bytes(fs: Filesystem, path: str) -> bytes:
 
 
 def read_all(fs: Filesystem, paths: Sequence[str]) -> list[bytes | None]:
-    """Return the contents of small files, in order; None for one that is not there."""
+    """Return the contents of small files, in order; None for one that is not there.
+
+    A folder of the name is as an empty file.
+    """
     if local_path(fs, "") is not None:
         return [_read_if_there(fs, path) for path in paths]
     with ThreadPoolExecutor(_NUM_REQUESTS) as pool:
@@ -97,6 +122,8 @@ def _read_if_there(fs: Filesystem, path: str) -> bytes | None:
         return read_bytes(fs, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except IsADirectoryError:
+        return b""  # there is something, and it is not what it should be
 
 
 def read_blocks(fs: Filesystem, path: str) -> Iterator[bytes]:

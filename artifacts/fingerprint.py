@@ -16,7 +16,7 @@ from enum import Enum
 _ALLOWED = "dict with str keys, list, tuple, str, int, float, bool, None, dataclass, Enum"
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
-_STAGE = re.compile(r"[a-z][a-z0-9_]*")
+_STAGE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def fingerprint(
@@ -54,8 +54,8 @@ def check_stage(stage: str) -> None:
     """Raise ValueError unless the name can be a folder beside the store's own dot folders."""
     if not _STAGE.fullmatch(stage):
         raise ValueError(
-            f"stage name {stage!r} must be lower-case letters, digits and underscores, "
-            "starting with a letter"
+            f"stage name {stage[:100]!r} must be lower-case letters, digits and underscores, "
+            "starting with a letter, at most 64"
         )
 
 

@@ -1,8 +1,9 @@
 """Mirrors: copies of unfinished work in the store, so that another machine can resume it.
 
 A mirror is a set of files and a note that names them. The note is written last, so a mirror is
-there whole or not at all. Mirrors are in the staging place of the artifact and are dropped when it
-is published. A local store has none, because its working folder already is in the staging place.
+there whole or not at all. Mirrors are in the builder's staging place, are handed over with the
+lease, and go when the artifact is published. A local store has none, because its working folder
+already is in the staging place.
 """
 
 import json
@@ -14,9 +15,12 @@ from pathlib import Path
 
 from artifacts import filesystem
 from artifacts.content_hash import content_hash
+from artifacts.json_text import as_object, parse_json, typed
 from artifacts.record import FileEntry
-from artifacts.staging import Staging
-from artifacts.store import hidden_path
+from artifacts.staging import Staging, confirm, staging_folder
+
+MIRRORS = "mirrors"
+"""Their folder in the staging place; it is handed over with the lease."""
 
 KEEP = 2
 """Mirrors kept: an older one is the fallback for a damaged newer one."""
@@ -30,6 +34,9 @@ def mirror_files(staging: Staging, name: str, files: Mapping[str, Path]) -> None
         name: Its place in the order: later mirrors have names that sort later.
         files: Local files by the name that `restore_newest` gives them again. They are copied
             before they are sent, because a file may grow during the transfer.
+
+    Raises:
+        LeaseLostError: Another builder has the lease now.
     """
     fs = staging.store.fs
     if filesystem.local_path(fs, staging.store.root) is not None:
@@ -44,6 +51,7 @@ def mirror_files(staging: Staging, name: str, files: Mapping[str, Path]) -> None
             place = f"{_folder(staging)}/{name}/{relative}"
             filesystem.upload(fs, snapshot, place, may_link=False)
     note = json.dumps([asdict(entry) for entry in entries]).encode()
+    confirm(staging)
     filesystem.write_bytes(fs, _note(staging, name), note)
     for old in _names(staging)[:-KEEP]:
         filesystem.remove(fs, _note(staging, old))
@@ -58,18 +66,12 @@ def restore_newest(staging: Staging) -> str | None:
     return None
 
 
-def drop_mirrors(staging: Staging) -> None:
-    """Remove all mirrors of this work."""
-    filesystem.remove_below(staging.store.fs, _folder(staging))
-
-
 def _restore(staging: Staging, name: str) -> bool:
     """Bring one mirror into the working folder, whole or not at all."""
     fs = staging.store.fs
-    entries = [
-        FileEntry.from_json(item)
-        for item in json.loads(filesystem.read_bytes(fs, _note(staging, name)))
-    ]
+    entries = _entries(filesystem.read_bytes(fs, _note(staging, name)))
+    if entries is None:
+        return False
     with tempfile.TemporaryDirectory(dir=staging.workdir) as folder:
         for number, entry in enumerate(entries):
             local = Path(folder) / str(number)
@@ -86,6 +88,15 @@ def _restore(staging: Staging, name: str) -> bool:
     return True
 
 
+def _entries(note: bytes) -> list[FileEntry] | None:
+    """Return what a note names, or None if it is damaged."""
+    try:
+        items = typed({"files": parse_json(note)}, "files", list)
+        return [FileEntry.from_json(as_object(item)) for item in items]
+    except ValueError:
+        return None
+
+
 def _names(staging: Staging) -> list[str]:
     found = filesystem.names_in(staging.store.fs, _folder(staging))
     return [name.removesuffix(".json") for name in found if name.endswith(".json")]
@@ -96,4 +107,4 @@ def _note(staging: Staging, name: str) -> str:
 
 
 def _folder(staging: Staging) -> str:
-    return f"{hidden_path(staging.store, 'staging', staging.key)}/mirrors"
+    return f"{staging_folder(staging)}/{MIRRORS}"

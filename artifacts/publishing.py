@@ -2,7 +2,8 @@
 
 All parts get second names in a folder of this attempt. Then the record is created, exclusively and
 last. So at every moment there is no artifact or a whole one, and the first of several publishers
-wins. One that was paused and wakes up late finds the record and removes only its own attempt.
+wins. One that was paused and wakes up late finds the record and removes only its own attempt. A
+builder with a lease publishes only if it still has it at the moment of publishing (`decision`).
 """
 
 import json
@@ -12,9 +13,10 @@ from contextlib import suppress
 from dataclasses import fields, replace
 
 from artifacts import filesystem
-from artifacts.checking import remember_stamps
+from artifacts.checking import check, quarantine, remember_stamps
 from artifacts.fingerprint import canonical_json
 from artifacts.identity import Identity
+from artifacts.lease import Lease, LeaseLostError
 from artifacts.record import BuildFacts, JsonObject, Record
 from artifacts.staging import StagedPart, Staging, clear, intact_parts
 from artifacts.store import Store, find_record, published_path, record_path
@@ -29,6 +31,7 @@ def publish(staging: Staging, identity: Identity, facts: BuildFacts) -> Record:
         ValueError: The parts were staged for another identity, a volatile name is no file, or there
             is nothing to publish.
         FileNotFoundError: A part that was added is gone; build again.
+        LeaseLostError: Another builder has the lease now; no record was made.
         OSError: No space is left; no record was made.
     """
     # Parts first, then the record: who clears the staging place has created the record before.
@@ -62,8 +65,8 @@ def _new_record(parts: Sequence[StagedPart], identity: Identity, facts: BuildFac
 
 def _publish_and_clear(staging: Staging, parts: Sequence[StagedPart], record: Record) -> Record:
     store = staging.store
-    with filesystem.disk_full_explained(store.url):
-        winner = _publish_first(store, parts, record)
+    with filesystem.storage_explained(store.url):
+        winner = _publish_first(staging, parts, record)
     if winner == record:
         with suppress(OSError):  # it is published: the rest only saves time and space
             remember_stamps(store, record)
@@ -104,8 +107,9 @@ def _check_record(staging: Staging, record: Record) -> None:
         raise ValueError(f"volatile names {sorted(unknown)} are not among the files {names}")
 
 
-def _publish_first(store: Store, parts: Sequence[StagedPart], record: Record) -> Record:
+def _publish_first(staging: Staging, parts: Sequence[StagedPart], record: Record) -> Record:
     """Copy, then create the record. Return it, or the one of a publisher that was faster."""
+    store = staging.store
     folder = published_path(store, record)
     try:
         names = {part.path: f"{folder}/{part.entry.name}" for part in parts}
@@ -116,12 +120,33 @@ def _publish_first(store: Store, parts: Sequence[StagedPart], record: Record) ->
     except BaseException:
         filesystem.remove_below(store.fs, folder)
         raise
+    text = json.dumps(record.to_json(), indent=2, allow_nan=False)
+    if staging.lease is not None:
+        _decide(staging.lease, record, text)
     # If this raises, the server may have created the record all the same: so the files stay.
-    path = record_path(store, record)
-    data = json.dumps(record.to_json(), indent=2, allow_nan=False).encode()
-    if not filesystem.create_exclusive(store.fs, path, data):
-        return _give_way(store, record)
+    while not filesystem.create_exclusive(store.fs, record_path(store, record), text.encode()):
+        if staging.lease is None or not _set_aside_damaged(store, record):
+            return _give_way(store, record)
     return record
+
+
+def _decide(lease: Lease, record: Record, text: str) -> None:
+    try:
+        lease.publish(text)
+    except LeaseLostError:
+        # A successor that found the decision has created the record before it took the lease.
+        if find_record(lease.store, record) == record:
+            return
+        filesystem.remove_below(lease.store.fs, published_path(lease.store, record))
+        raise
+
+
+def _set_aside_damaged(store: Store, record: Record) -> bool:
+    """Move a damaged artifact away that somebody who slept for long has published meanwhile."""
+    found = check(store, record)
+    return found.status == "stale" and bool(
+        quarantine(store, record, found.reason, expected=found.record)
+    )
 
 
 def _give_way(store: Store, record: Record) -> Record:

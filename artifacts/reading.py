@@ -14,12 +14,14 @@ import os
 import shutil
 import uuid
 from collections.abc import Collection, Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from artifacts import filesystem
 from artifacts.content_hash import ContentHash, content_hash, remember
 from artifacts.filesystem import Filesystem
 from artifacts.identity import Reference
+from artifacts.names import local_place
 from artifacts.record import ExternalFile, FileEntry
 from artifacts.store import Store, no_such_file, published_path, record_of
 
@@ -53,6 +55,21 @@ def local_folder(store: Store, reference: Reference, names: Collection[str] | No
     return _filled(store, folder, store.fs, wanted)
 
 
+def local_files(store: Store, reference: Reference, pattern: str) -> list[Path]:
+    """Return the local paths of the published files whose names fit a pattern, sorted.
+
+    The record says which there are: what else is in the folder is nobody's.
+
+    Raises:
+        FileNotFoundError: The artifact is not there.
+        ValueError: A file that arrived is not what the record says.
+    """
+    files = record_of(store, reference).files
+    names = sorted(entry.name for entry in files if fnmatchcase(entry.name, pattern))
+    folder = local_folder(store, reference, names)
+    return [folder / name for name in names]
+
+
 def local_file(store: Store, reference: Reference, name: str) -> Path:
     """Return the local path of one file of an artifact, published or external.
 
@@ -62,23 +79,18 @@ def local_file(store: Store, reference: Reference, name: str) -> Path:
     """
     for external in record_of(store, reference).external_files:
         if external.name == name:
-            return _external_file(store, external)
+            return _external_file(external)
     return local_folder(store, reference, [name]) / name
 
 
-def _external_file(store: Store, external: ExternalFile) -> Path:
-    fs, path = filesystem.open_filesystem(external.uri)
-    local = filesystem.local_path(fs, path)
-    if local is not None and not local.is_file():
+def _external_file(external: ExternalFile) -> Path:
+    path = local_place(external.uri)
+    if not path.is_file():
         raise FileNotFoundError(
             f"{external.name} should be at {external.uri}, but there is no such file; "
             "put it back, or name its new place in the config"
         )
-    if local is not None:
-        return local
-    entry = FileEntry(Path(external.name).name, external.size_bytes, external.sha256)
-    folder = _cache_root(store) / "external" / external.sha256
-    return _filled(store, folder, fs, [(path, entry)]) / entry.name
+    return path
 
 
 def _cache_root(store: Store) -> Path:
@@ -89,7 +101,7 @@ def _filled(
     store: Store, folder: Path, fs: Filesystem, wanted: Iterable[tuple[str, FileEntry]]
 ) -> Path:
     """Bring the wanted files (path in the filesystem, entry) into a cache folder and lock it."""
-    with filesystem.disk_full_explained(str(store.cache_dir)):
+    with filesystem.storage_explained(str(store.cache_dir)):
         _hold(store, folder)
         memo_dir = store.cache_dir / "sources"
         missing = [

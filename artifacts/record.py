@@ -3,11 +3,15 @@
 A record is the artifact's only metadata: hits, lineage and reports are answered from records alone.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from artifacts.fingerprint import check_stage
 from artifacts.identity import Identity, Reference, place_of
+from artifacts.json_text import strings, typed
+from artifacts.names import check_file_name, check_folder, local_place
 
 FORMAT = 2
 """The record's format. It becomes a new one when a field changes its meaning or goes. A new field
@@ -15,6 +19,9 @@ with a default keeps it. Records of format 1 had no number."""
 
 JsonObject = dict[str, Any]
 """A JSON object. Only the stage that wrote a value knows its type, so mypy cannot check it."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_SIZE_BYTES = 2**63
 
 
 class RecordFormatError(ValueError):
@@ -31,8 +38,14 @@ class FileEntry:
 
     @classmethod
     def from_json(cls, data: JsonObject) -> "FileEntry":
-        """Return the entry that was written with `dataclasses.asdict`."""
-        return cls(str(data["name"]), int(data["size_bytes"]), str(data["sha256"]))
+        """Return the entry that was written with `dataclasses.asdict`.
+
+        Raises:
+            ValueError: It is no entry, or its name leads out of the artifact.
+        """
+        name = typed(data, "name", str)
+        check_file_name(name)
+        return cls(name, _size(data), _sha256(data, "sha256"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +54,21 @@ class ExternalFile:
 
     name: str
     uri: str
+    """An absolute path on the machine that made the record."""
     size_bytes: int
     sha256: str
 
     @classmethod
     def from_json(cls, data: JsonObject) -> "ExternalFile":
-        """Return the entry that was written with `dataclasses.asdict`."""
-        size_bytes = int(data["size_bytes"])
-        return cls(str(data["name"]), str(data["uri"]), size_bytes, str(data["sha256"]))
+        """Return the entry that was written with `dataclasses.asdict`.
+
+        Raises:
+            ValueError: It is no entry, or it names something else than a local file.
+        """
+        name, uri = typed(data, "name", str), typed(data, "uri", str)
+        check_file_name(name)
+        local_place(uri)
+        return cls(name, uri, _size(data), _sha256(data, "sha256"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,32 +149,104 @@ class Record(BuildFacts):
         _check_format(data)
         known = {item.name for item in fields(cls)} - {"unknown"}
         try:
-            values: JsonObject = {name: _PARSERS.get(name, _as_it_is)(data[name]) for name in data}
-            unknown = {name: values.pop(name) for name in data if name not in known}
+            values: JsonObject = {
+                name: _PARSERS[name](data) for name in data if name in known and name in _PARSERS
+            }
+            unknown = {name: data[name] for name in data if name not in known}
             unknown.pop("format", None)
-            return cls(**values, unknown=unknown)
+            record = cls(**values, unknown=unknown)
+            _check_names(record)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not an artifact record: {error!r}") from error
+            raise ValueError(f"not an artifact record: {error}") from error
+        return record
 
 
 def _check_format(data: JsonObject) -> None:
     found = data.get("format", 1 if "fingerprint" in data else FORMAT)
-    if found != FORMAT:
-        writer = data.get("code_version") or "unknown"
+    if found != FORMAT or type(found) is not int:
+        writer = str(data.get("code_version") or "unknown")[:80]
         raise RecordFormatError(
-            f"the record has format {found!r} (written by version {writer}), and this version "
-            f"reads format {FORMAT}; use that version, or another store, or delete this store"
+            f"the record has format {repr(found)[:20]} (written by version {writer}), and this "
+            f"version reads format {FORMAT}; use that version, or another store, or delete this "
+            "store"
         )
 
 
-def _as_it_is(value: object) -> object:
+def _check_names(record: Record) -> None:
+    names = record.file_names
+    if len(set(names)) < len(names):
+        raise ValueError("two files have the same name")
+
+
+def _size(data: JsonObject) -> int:
+    size_bytes = typed(data, "size_bytes", int)
+    if not 0 <= size_bytes < _MAX_SIZE_BYTES:
+        raise ValueError(f"'size_bytes' is {size_bytes:.3g}, but must be at least 0")
+    return size_bytes
+
+
+def _sha256(data: JsonObject, name: str) -> str:
+    value = typed(data, name, str)
+    if not _SHA256.fullmatch(value):
+        raise ValueError(f"{name!r} is {value[:80]!r}, but must be 64 hex digits")
     return value
 
 
-_PARSERS: dict[str, Callable[[Any], object]] = {
-    "inputs": lambda items: {name: Reference.from_json(item) for name, item in items.items()},
-    "files": lambda items: tuple(FileEntry.from_json(item) for item in items),
-    "external_files": lambda items: tuple(ExternalFile.from_json(item) for item in items),
-    "volatile": tuple,
+def _stage(data: JsonObject) -> str:
+    stage = typed(data, "stage", str)
+    check_stage(stage)
+    return stage
+
+
+def _folder(data: JsonObject) -> str:
+    folder = typed(data, "folder", str)
+    check_folder(folder)
+    return folder
+
+
+def _inputs(data: JsonObject) -> dict[str, Reference]:
+    inputs = typed(data, "inputs", dict)
+    return {name: _reference(typed(inputs, name, dict)) for name in inputs}
+
+
+def _reference(data: JsonObject) -> Reference:
+    return Reference(_stage(data), _sha256(data, "fingerprint"), typed(data, "uri", str))
+
+
+def _items(data: JsonObject, name: str) -> list[JsonObject]:
+    items = data[name]
+    if not isinstance(items, list | tuple) or not all(isinstance(item, dict) for item in items):
+        raise ValueError(f"{name!r} must be a list of objects")
+    return list(items)
+
+
+def _volatile(data: JsonObject) -> tuple[str, ...]:
+    names = data["volatile"]
+    if not isinstance(names, list | tuple):
+        raise ValueError("'volatile' must be a list of names")
+    return tuple(typed({"volatile": name}, "volatile", str) for name in names)
+
+
+_PARSERS: dict[str, Callable[[JsonObject], object]] = {
+    "stage": _stage,
+    "stage_version": lambda data: typed(data, "stage_version", int),
+    "fingerprint": lambda data: _sha256(data, "fingerprint"),
+    "config": lambda data: typed(data, "config", dict),
+    "inputs": _inputs,
+    "files": lambda data: tuple(map(FileEntry.from_json, _items(data, "files"))),
+    "folder": _folder,
+    "statistics": lambda data: typed(data, "statistics", dict),
+    "external_files": lambda data: tuple(
+        map(ExternalFile.from_json, _items(data, "external_files"))
+    ),
+    "volatile": _volatile,
+    "labels": lambda data: strings(data, "labels"),
+    "code_version": lambda data: typed(data, "code_version", str),
+    "environment": lambda data: typed(data, "environment", dict),
+    "started_at": lambda data: typed(data, "started_at", str),
+    "seconds": lambda data: typed(data, "seconds", float),
+    "peak_rss_bytes": lambda data: typed(data, "peak_rss_bytes", int),
+    "deterministic": lambda data: typed(data, "deterministic", bool),
+    "run_ids": lambda data: strings(data, "run_ids"),
 }
-"""Fields that are not JSON's own types."""
+"""How each field is read and checked."""

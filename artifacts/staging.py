@@ -1,8 +1,11 @@
 """Staging: where the parts of an artifact are collected while it is built, across restarts.
 
 A part is data under a name that nobody else uses, and a small note that names it. The note is
-created exclusively, and neither is changed afterwards. So a part is there whole or not at all, and
-a builder that was paused and wakes up late cannot change what another one has staged.
+created exclusively, and neither is changed afterwards. So a part is there whole or not at all.
+
+Each hold of the lease has folders of its own. What an earlier holder left is copied into them once,
+when the lease changes hands (`handover`), and nobody reads the earlier ones after that. So a
+builder that was paused and wakes up late changes nothing that counts.
 """
 
 import json
@@ -10,7 +13,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
@@ -25,8 +28,15 @@ from artifacts.content_hash import (
     stamps_below,
 )
 from artifacts.identity import ArtifactKey
+from artifacts.json_text import as_object, parse_json, typed
+from artifacts.lease import Lease
+from artifacts.lease_chain import NUMBER_DIGITS
+from artifacts.names import check_file_name, check_folder
 from artifacts.record import FileEntry
 from artifacts.store import Store, hidden_path
+
+ALONE = "alone"
+"""Folder of those that build without a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,9 @@ class Staging:
     key: ArtifactKey
     """The artifact that is built."""
     workdir: Path
-    """The builder's local folder for unfinished work (checkpoints). It survives restarts."""
+    """The builder's local folder for unfinished work (checkpoints)."""
+    lease: Lease | None = None
+    """The hold that this belongs to. Without one, all builders share one place."""
     promised: dict[str, FileEntry] = field(default_factory=dict, compare=False)
     """Parts that were added or listed through this object; publishing without one is refused."""
 
@@ -51,14 +63,37 @@ class StagedPart:
     note_path: str
 
 
-def open_staging(store: Store, key: ArtifactKey) -> Staging:
-    """Open the staging place of an artifact, with what an earlier attempt left there."""
-    local = filesystem.local_path(store.fs, hidden_path(store, "staging", key))
-    base = local or store.cache_dir / "staging" / key.place
-    workdir = base / "work"
-    with filesystem.disk_full_explained(str(base)):
+def open_staging(store: Store, key: ArtifactKey, lease: Lease | None = None) -> Staging:
+    """Open the staging place of one hold of the lease, or the one of those that have none."""
+    workdir = local_staging(store, key) / _attempt(lease) / "work"
+    with filesystem.storage_explained(str(workdir)):
         workdir.mkdir(parents=True, exist_ok=True)
-    return Staging(store, key, workdir)
+    return Staging(store, key, workdir, lease)
+
+
+def local_staging(store: Store, key: ArtifactKey) -> Path:
+    """Return this machine's folder for the unfinished work of all builders of an artifact."""
+    local = filesystem.local_path(store.fs, hidden_path(store, "staging", key))
+    return local or store.cache_dir / "staging" / key.place
+
+
+def staging_folder(staging: Staging) -> str:
+    """Return the path of the builder's own folder in the store."""
+    return f"{hidden_path(staging.store, 'staging', staging.key)}/{_attempt(staging.lease)}"
+
+
+def confirm(staging: Staging) -> None:
+    """Look from time to time whether the builder still has its lease.
+
+    Raises:
+        LeaseLostError: It has not, and has to stop.
+    """
+    if staging.lease is not None:
+        staging.lease.confirm()
+
+
+def _attempt(lease: Lease | None) -> str:
+    return lease.attempt if lease else ALONE
 
 
 def add_part(
@@ -82,14 +117,16 @@ def add_part(
         ValueError: The name is not relative, a part of this name has other content, or the file
             is still being written.
         OSError: No space is left; what was finished stays.
+        LeaseLostError: Another builder has the lease now.
     """
-    _check_name(name)
+    check_file_name(name)
+    confirm(staging)
     before = stamp_of_local(local_path)
     content = content_hash(local_path, memo_dir=None)
     entry = FileEntry(name, content.size_bytes, content.sha256)
     known = _intact_part(staging, name)
     if known is None or not _is_settled(known.entry, entry, replace=replace):
-        with filesystem.disk_full_explained(staging.store.url):
+        with filesystem.storage_explained(staging.store.url):
             data_name = _upload(staging, local_path, before, may_link=move)
             _name(staging, entry, data_name, is_new=known is None, replace=replace)
     if move:
@@ -119,8 +156,7 @@ def _name(
     """Create the note that makes uploaded data the part of its name."""
     fs, note_path = staging.store.fs, _note_path(staging, entry.name)
     path = _data_path(staging, data_name)
-    note = {"entry": asdict(entry), "data": data_name, "stamp": asdict(stamp_of(fs, path))}
-    data = json.dumps(note).encode()
+    data = part_note(entry, data_name, stamp_of(fs, path))
     if is_new and not filesystem.exists(fs, note_path):
         if filesystem.create_exclusive(fs, note_path, data):
             return
@@ -129,6 +165,12 @@ def _name(
             filesystem.remove(fs, path)
             return
     filesystem.write_bytes(fs, note_path, data)
+
+
+def part_note(entry: FileEntry, data_name: str, stamp: Stamp) -> bytes:
+    """Return the note that makes data the part of its name."""
+    note = {"entry": asdict(entry), "data": data_name, "stamp": asdict(stamp)}
+    return json.dumps(note).encode()
 
 
 def _is_settled(known: FileEntry, entry: FileEntry, *, replace: bool) -> bool:
@@ -168,7 +210,7 @@ def open_part(staging: Staging, name: str) -> IO[bytes]:
 
 def intact_parts(staging: Staging) -> list[StagedPart]:
     """Return the parts whose data is what their notes say."""
-    fs, folder = staging.store.fs, _folder(staging)
+    fs, folder = staging.store.fs, staging_folder(staging)
     notes = [name for name in filesystem.names_in(fs, f"{folder}/parts") if name.endswith(".json")]
     paths = [f"{folder}/parts/{name}" for name in notes]
     found = stamps_below(fs, f"{folder}/data")
@@ -190,11 +232,15 @@ def _part_of(
 ) -> StagedPart | None:
     """Return a part if its note can be read and its data is what the note says."""
     try:
-        data = json.loads(note or b"")
-        entry, stamp = FileEntry.from_json(data["entry"]), Stamp(**data["stamp"])
-        now = find(data["data"])
-        part = StagedPart(entry, _data_path(staging, data["data"]), note_path)
-    except (ValueError, KeyError, TypeError):
+        data = as_object(parse_json(note or b""))
+        entry = FileEntry.from_json(typed(data, "entry", dict))
+        mark = typed(data, "stamp", dict)
+        stamp = Stamp(typed(mark, "size_bytes", int), typed(mark, "mark", str))
+        data_name = typed(data, "data", str)
+        check_folder(data_name)
+        now = find(data_name)
+        part = StagedPart(entry, _data_path(staging, data_name), note_path)
+    except ValueError:
         return None  # as if it had not been finished: the builder makes it again
     if now is None or now.size_bytes != entry.size_bytes:
         return None
@@ -202,30 +248,43 @@ def _part_of(
     return part if is_whole else None
 
 
-def _check_name(name: str) -> None:
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or str(path) != name or name == ".":
-        raise ValueError(
-            f"file name {name!r} must be relative, with forward slashes and without . or .. parts"
-        )
-
-
-def _folder(staging: Staging) -> str:
-    return hidden_path(staging.store, "staging", staging.key)
-
-
 def _data_path(staging: Staging, data_name: str) -> str:
-    return f"{_folder(staging)}/data/{data_name}"
+    return f"{staging_folder(staging)}/data/{data_name}"
 
 
 def _note_path(staging: Staging, name: str) -> str:
-    return f"{_folder(staging)}/parts/{quote(name, safe='')}.json"
+    return f"{staging_folder(staging)}/parts/{quote(name, safe='')}.json"
 
 
 def clear(staging: Staging, parts: Sequence[StagedPart]) -> None:
-    """Remove exactly the parts that were published; another builder may be adding new ones."""
+    """Remove what was published, and what earlier holders of the lease left."""
+    if staging.lease is not None:
+        remove_attempts(staging, below=staging.lease.number + 1)
+        return
     fs = staging.store.fs
-    for part in parts:
+    for part in parts:  # exactly these: another builder may be adding new ones
         filesystem.remove(fs, part.note_path)
         filesystem.remove(fs, part.path)
     shutil.rmtree(staging.workdir, ignore_errors=True)
+
+
+def remove_attempts(staging: Staging, *, below: int) -> None:
+    """Remove the folders of all holds of the lease before a number, here and in the store."""
+    store, key = staging.store, staging.key
+    for name in attempts(store, key, below=below):
+        filesystem.remove_below(store.fs, f"{hidden_path(store, 'staging', key)}/{name}")
+    for folder in local_staging(store, key).glob(f"{'[0-9]' * NUMBER_DIGITS}-*"):
+        if number_of(folder.name) < below:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def attempts(store: Store, key: ArtifactKey, *, below: int) -> list[str]:
+    """Return the names of the holds before a number that have a folder in the store, in order."""
+    names = filesystem.names_in(store.fs, hidden_path(store, "staging", key))
+    return [name for name in names if number_of(name) < below]
+
+
+def number_of(attempt: str) -> int:
+    """Return the number of a hold, or a huge one if it is no hold's name."""
+    digits = attempt.partition("-")[0]
+    return int(digits) if len(digits) == NUMBER_DIGITS and digits.isdecimal() else 10**NUMBER_DIGITS

@@ -10,14 +10,17 @@ Layout below the root, where `<place>` is `<stage>/<first 16 hex digits of the f
     .quarantine/<place>-...     what was found damaged
 """
 
-import json
+import errno
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from artifacts import filesystem
 from artifacts.filesystem import Filesystem
 from artifacts.identity import ArtifactKey, Reference
+from artifacts.json_text import parse_json
+from artifacts.names import local_place
 from artifacts.record import Record, RecordFormatError
 
 logger = logging.getLogger(__name__)
@@ -62,6 +65,7 @@ def open_store(url: str | Path, *, cache_dir: Path | None = None) -> Store:
 
     Raises:
         ValueError: The URL's protocol is unknown or its package is not installed.
+        NotADirectoryError: There is a file of this name.
     """
     try:
         fs, root = filesystem.open_filesystem(str(url))
@@ -70,8 +74,12 @@ def open_store(url: str | Path, *, cache_dir: Path | None = None) -> Store:
             f"cannot open the artifact store {str(url)!r}: {error}; give a local folder, "
             "memory://NAME, s3://BUCKET/PREFIX or another URL that fsspec knows"
         ) from error
+    local = filesystem.local_path(fs, root)
+    if local is not None and local.exists() and not local.is_dir():
+        raise NotADirectoryError(
+            errno.ENOTDIR, f"the artifact store {root} is a file; name a folder (run.store)"
+        )
     if cache_dir is None:
-        local = filesystem.local_path(fs, root)
         cache_dir = local / ".cache" if local else Path.home() / ".cache" / "owt-artifacts"
     url = filesystem.full_url(fs, root)
     return Store(url=url, fs=fs, root=root, cache_dir=Path(cache_dir).absolute())
@@ -100,7 +108,8 @@ def find_record(store: Store, key: ArtifactKey) -> Record | None:
         RecordFormatError: Another version of this program wrote it, in another format.
     """
     path = record_path(store, key)
-    (data,) = filesystem.read_all(store.fs, [path])
+    with filesystem.storage_explained(store.url):
+        (data,) = filesystem.read_all(store.fs, [path])
     record = _parsed(store, path, data)
     if record is None or (record.stage, record.fingerprint) == (key.stage, key.fingerprint):
         return record
@@ -115,7 +124,7 @@ def _parsed(store: Store, path: str, data: bytes | None) -> Record | None:
         return None
     url = filesystem.full_url(store.fs, path)
     try:
-        return Record.from_json(json.loads(data))
+        return Record.from_json(parse_json(data))
     except RecordFormatError as error:
         raise RecordFormatError(f"{url}: {error}") from error
     except ValueError as error:
@@ -130,22 +139,40 @@ def list_records(store: Store, stage: str | None = None) -> list[Record]:
     Raises:
         RecordFormatError: Another version of this program wrote one of them, in another format.
     """
-    stages = [stage] if stage else _visible_names(store, store.root)
-    paths = [
-        f"{store.root}/{name}/{short}/record.json"
-        for name in stages
-        for short in _visible_names(store, f"{store.root}/{name}")
-    ]
     records = []
-    for path, data in zip(paths, filesystem.read_all(store.fs, paths), strict=True):
+    for found in scan_records(store, stage):
+        if isinstance(found, Record):
+            records.append(found)
+        else:
+            logger.warning("left out of the list: %s", found)
+    return sorted(records, key=lambda record: record.started_at, reverse=True)
+
+
+def scan_records(store: Store, stage: str | None = None) -> Iterator[Record | DamagedRecordError]:
+    """Yield each record of one stage or of all, or why it cannot be read, in no special order.
+
+    Raises:
+        RecordFormatError: Another version of this program wrote one of them, in another format.
+    """
+    with filesystem.storage_explained(store.url):
+        stages = [stage] if stage else _visible_names(store, store.root)
+        paths = [
+            f"{store.root}/{name}/{short}/record.json"
+            for name in stages
+            for short in _visible_names(store, f"{store.root}/{name}")
+        ]
+        found = filesystem.read_all(store.fs, paths)
+    for path, data in zip(paths, found, strict=True):
         try:
             record = _parsed(store, path, data)
         except DamagedRecordError as error:
-            logger.warning("left out of the list: %s", error)
+            yield error
             continue
-        if record is not None:
-            records.append(record)
-    return sorted(records, key=lambda record: record.started_at, reverse=True)
+        if record is not None and record_path(store, record) != path:
+            url = filesystem.full_url(store.fs, path)
+            yield DamagedRecordError(f"{url} is the record of {record.place}; remove it")
+        elif record is not None:
+            yield record
 
 
 def _visible_names(store: Store, folder: str) -> list[str]:
@@ -182,7 +209,7 @@ def file_uri(store: Store, reference: Reference, name: str) -> str:
     record = record_of(store, reference)
     for external in record.external_files:
         if external.name == name:
-            return external.uri
+            return str(local_place(external.uri))
     if all(entry.name != name for entry in record.files):
         raise FileNotFoundError(no_such_file(record, name))
     return filesystem.full_url(store.fs, f"{published_path(store, record)}/{name}")

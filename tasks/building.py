@@ -6,7 +6,7 @@ Prefect's own result cache stays off. A stage whose artifact is there returns th
 
 import platform
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,12 +18,14 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from artifacts.checking import check, quarantine
+from artifacts.handover import take_over
 from artifacts.identity import Identity, Reference
-from artifacts.lease import wait_for_lease
+from artifacts.lease import Lease, lease_of
 from artifacts.publishing import publish
 from artifacts.record import BuildFacts, ExternalFile, JsonObject, Record
-from artifacts.staging import Staging, open_staging
+from artifacts.staging import Staging
 from artifacts.store import reference_of
+from artifacts.waiting import wait_for_lease
 from tasks.context import RunContext, store_of
 from tasks.memory import peak_memory, reset_peak_memory
 
@@ -37,6 +39,15 @@ class Built:
     external_files: tuple[ExternalFile, ...] = ()
     deterministic: bool = True
     mlflow_run_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """The mapped part of a stage's work; plain data that travels between tasks."""
+
+    since: datetime
+    attempt: str
+    """Name of the flow's hold of the lease."""
 
 
 def find_artifact(context: RunContext, identity: Identity) -> Record | None:
@@ -74,20 +85,30 @@ def build_once(
     identity: Identity,
     build: Callable[[Staging], Built],
     *,
-    mapped_since: datetime | None = None,
+    mapped: Mapped | None = None,
+    work: Sequence[str] = (),
 ) -> State[Reference]:
     """Return the stage's artifact: the one that is there, or the one that `build` stages.
 
-    `mapped_since` is when the mapped part of the work began; its flow then holds the lease.
+    Args:
+        context: Facts of this run.
+        identity: The artifact.
+        build: Stages the files.
+        mapped: The mapped part of the work, which came before; its flow holds the lease.
+        work: Patterns of unfinished files that a run after a crash can use.
     """
     if (record := find_artifact(context, identity)) is not None:
         return cached(context, record)
-    with nullcontext() if mapped_since else sole_builder(context, identity):
+    store = store_of(context)
+    hold = nullcontext(lease_of(store, identity, mapped.attempt)) if mapped else None
+    with hold or sole_builder(context, identity) as lease:
         # Another run may have built it while this one waited for the lease.
-        found = check(store_of(context), identity)
+        found = check(store, identity)
         if found.status == "hit" and found.record is not None:
             return cached(context, found.record)
-        record = _build(context, identity, build, mapped_since or datetime.now(UTC))
+        started_at = mapped.since if mapped else datetime.now(UTC)
+        staging = take_over(lease, work=work)
+        record = _build(context, identity, staging, build, started_at)
     reference = reference_of(store_of(context), record)
     get_run_logger().info("%s: built in %.1f s, %s", identity.stage, record.seconds, reference.uri)
     _show_in_prefect(record, reference)
@@ -95,21 +116,25 @@ def build_once(
 
 
 @contextmanager
-def sole_builder(context: RunContext, identity: Identity) -> Iterator[None]:
-    """Hold the lease of one artifact; wait while a living builder holds it."""
+def sole_builder(context: RunContext, identity: Identity) -> Iterator[Lease]:
+    """Hold the lease of one artifact; wait while a living builder holds it.
+
+    Raises:
+        LeaseLostError: This run gave no sign of life for so long that another one took over.
+    """
     owner = f"{socket.gethostname()}:{getpid()}:{context.flow_run_id}"
-    with wait_for_lease(store_of(context), identity, owner=owner):
-        yield
+    with wait_for_lease(store_of(context), identity, owner=owner) as lease:
+        yield lease
 
 
 def _build(
     context: RunContext,
     identity: Identity,
+    staging: Staging,
     build: Callable[[Staging], Built],
     started_at: datetime,
 ) -> Record:
     reset_peak_memory()
-    staging = open_staging(store_of(context), identity)
     built = build(staging)
     run_ids = {"prefect": context.flow_run_id, "mlflow": built.mlflow_run_id}
     facts = BuildFacts(

@@ -12,10 +12,12 @@ from tempfile import TemporaryDirectory
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from artifacts.handover import take_over
 from artifacts.identity import Identity, Reference
+from artifacts.lease import lease_of
 from artifacts.staging import Staging, add_part, open_staging, staged_parts
 from artifacts.store import Store
-from tasks.building import Built, build_once, find_artifact, sole_builder
+from tasks.building import Built, Mapped, build_once, find_artifact, sole_builder
 from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.text import known_text_bytes, text_bytes, text_location
 from tasks.map_ranges import ByteRange, map_ranges, part_name
@@ -54,9 +56,9 @@ def count_pretokens(
     if find_artifact(context, identity) is not None:
         return finish()
     started_at = datetime.now(UTC)
-    with sole_builder(context, identity):
+    with sole_builder(context, identity) as lease:
         store = store_of(context)
-        staged = staged_parts(open_staging(store, identity))
+        staged = staged_parts(take_over(lease))
         ranges = count_ranges(store, identity, config)
         map_ranges(
             count_range.with_options(**options),
@@ -64,9 +66,14 @@ def count_pretokens(
             finished=[n for n in range(len(ranges)) if part_name("part", n, ".parquet") in staged],
             workers=context.workers,
             description="count pretokens",
-            arguments={"context": context, "identity": identity, "config": config},
+            arguments={
+                "context": context,
+                "identity": identity,
+                "config": config,
+                "attempt": lease.attempt,
+            },
         )
-        return finish(mapped_since=started_at)
+        return finish(mapped=Mapped(since=started_at, attempt=lease.attempt))
 
 
 @task(name="count_pretokens_range", task_run_name="count_pretokens {start}-{stop}", **STAGE_OPTIONS)
@@ -74,6 +81,7 @@ def count_range(
     context: RunContext,
     identity: Identity,
     config: TokenizerConfig,
+    attempt: str,
     number: int,
     start: int,
     stop: int,
@@ -93,7 +101,7 @@ def count_range(
     with TemporaryDirectory() as folder:
         path = Path(folder) / "part.parquet"
         write_counts(counts, path)
-        staging = open_staging(store, identity)
+        staging = open_staging(store, identity, lease_of(store, identity, attempt))
         add_part(staging, path, part_name("part", number, ".parquet"), move=True)
 
 
@@ -102,7 +110,7 @@ def finish_count_pretokens(
     context: RunContext,
     identity: Identity,
     config: TokenizerConfig,
-    mapped_since: datetime | None = None,
+    mapped: Mapped | None = None,
 ) -> State[Reference]:
     """Publish the counts of all ranges as one artifact."""
 
@@ -113,7 +121,7 @@ def finish_count_pretokens(
         size_bytes = sum(stop - start for start, stop in ranges)
         return Built(statistics={"num_ranges": len(ranges), "size_bytes": size_bytes})
 
-    return build_once(context, identity, build, mapped_since=mapped_since)
+    return build_once(context, identity, build, mapped=mapped)
 
 
 def count_ranges(store: Store, identity: Identity, config: TokenizerConfig) -> list[ByteRange]:

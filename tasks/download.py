@@ -3,6 +3,7 @@
 Fetches, checks and unpacks what is elsewhere; a plain local file is referenced, not copied.
 """
 
+from functools import partial
 from pathlib import Path
 
 from prefect import task
@@ -14,7 +15,7 @@ from artifacts.fetching.unpacking import unpack
 from artifacts.identity import Identity, Reference
 from artifacts.reading import local_file
 from artifacts.record import ExternalFile, JsonObject, Record
-from artifacts.staging import Staging, add_part
+from artifacts.staging import Staging, add_part, confirm
 from artifacts.store import Store
 from tasks.building import Built, build_once
 from tasks.context import RunContext, retry_options, store_of
@@ -126,8 +127,8 @@ def _text(source: Source, root: Path, staging: Staging) -> tuple[Path, ExternalF
     original = source.local_path or fetched_file(source, root)
     if source.form == "text":
         return original, None
-    unit = "rows" if source.form == "parquet" else "bytes"
-    with progress(f"unpack {source.split}", unit=unit) as on_progress:
+    unit, guard = "rows" if source.form == "parquet" else "bytes", partial(confirm, staging)
+    with progress(f"unpack {source.split}", unit=unit, guard=guard) as on_progress:
         if source.form == "parquet":
             from tokenizer.text.documents import write_text_from_parquet
 
@@ -144,9 +145,9 @@ def _text(source: Source, root: Path, staging: Staging) -> tuple[Path, ExternalF
 
 
 def _referenced(source: Source, path: Path, root: Path) -> tuple[Path, ExternalFile]:
-    content = content_hash(str(path), memo_dir=root / "memo")
+    content = content_hash(path, memo_dir=root / "memo")
     name = text_name(source.split)
-    return path, ExternalFile(name, path.as_uri(), content.size_bytes, content.sha256)
+    return path, ExternalFile(name, str(path), content.size_bytes, content.sha256)
 
 
 def _statistics(
@@ -157,7 +158,8 @@ def _statistics(
 
     from tokenizer.text.documents import corpus_statistics, count_duplicates
 
-    with progress(f"look through {source.split}") as on_progress:
+    guard = partial(confirm, staging)
+    with progress(f"look through {source.split}", guard=guard) as on_progress:
         found = corpus_statistics(
             text, separator=source.document_separator, on_progress=on_progress
         )

@@ -14,12 +14,14 @@ from tempfile import TemporaryDirectory
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from artifacts.handover import take_over
 from artifacts.identity import Identity, Reference
+from artifacts.lease import lease_of
 from artifacts.reading import local_folder
 from artifacts.record import JsonObject
 from artifacts.staging import Staging, add_part, open_part, open_staging, staged_parts
 from artifacts.store import Store
-from tasks.building import Built, build_once, find_artifact, sole_builder
+from tasks.building import Built, Mapped, build_once, find_artifact, sole_builder
 from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.text import known_text_bytes, text_bytes, text_location
 from tasks.map_ranges import ByteRange, map_ranges, part_name
@@ -68,19 +70,24 @@ def encode_shards(
     if find_artifact(context, identity) is not None:
         return finish()
     started_at = datetime.now(UTC)
-    with sole_builder(context, identity):
+    with sole_builder(context, identity) as lease:
         store = store_of(context)
         ranges = _ranges(store, identity, settings)
-        staged = staged_parts(open_staging(store, identity))
+        staged = staged_parts(take_over(lease))
         map_ranges(
             encode_range.with_options(**options),
             ranges,
             finished=[n for n in range(len(ranges)) if {_shard(n), _documents(n)} <= set(staged)],
             workers=context.workers,
             description=f"encode {settings.split}",
-            arguments={"context": context, "identity": identity, "settings": settings},
+            arguments={
+                "context": context,
+                "identity": identity,
+                "settings": settings,
+                "attempt": lease.attempt,
+            },
         )
-        return finish(mapped_since=started_at)
+        return finish(mapped=Mapped(since=started_at, attempt=lease.attempt))
 
 
 @task(
@@ -92,6 +99,7 @@ def encode_range(
     context: RunContext,
     identity: Identity,
     settings: ShardSettings,
+    attempt: str,
     number: int,
     start: int,
     stop: int,
@@ -101,8 +109,8 @@ def encode_range(
     from tokenizer.encoding.tokenizer import Tokenizer
 
     store = store_of(context)
-    staging = open_staging(store, identity)
-    with TemporaryDirectory(dir=staging.workdir) as folder:
+    staging = open_staging(store, identity, lease_of(store, identity, attempt))
+    with TemporaryDirectory(prefix=".range-", dir=staging.workdir) as folder:
         shard, documents = Path(folder) / _shard(number), Path(folder) / _documents(number)
         encode_file(
             Tokenizer.from_folder(local_folder(store, identity.inputs["tokenizer"])),
@@ -122,7 +130,7 @@ def finish_encode_shards(
     context: RunContext,
     identity: Identity,
     settings: ShardSettings,
-    mapped_since: datetime | None = None,
+    mapped: Mapped | None = None,
 ) -> State[Reference]:
     """Publish the shards of all ranges with an index of what each holds."""
 
@@ -133,7 +141,7 @@ def finish_encode_shards(
         add_part(staging, path, INDEX)
         return Built(statistics={name: fact for name, fact in index.items() if name != "shards"})
 
-    return build_once(context, identity, build, mapped_since=mapped_since)
+    return build_once(context, identity, build, mapped=mapped)
 
 
 def predict(settings: ShardSettings, outlook: Outlook) -> Prediction:

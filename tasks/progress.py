@@ -17,14 +17,25 @@ LINE_INTERVAL_S = 30.0
 """Seconds between two plain lines: enough to see life in a log, too few to fill it."""
 
 
+def no_guard() -> None:
+    """Let the work continue."""
+
+
 @contextmanager
-def progress(description: str, *, unit: str = "bytes") -> Iterator[OnProgress]:
-    """Show the progress of one piece of work; yields the callback that takes (done, total)."""
-    if sys.stderr.isatty():
-        with _bar(description, unit) as on_progress:
-            yield on_progress
-    else:
-        yield _lines(description, unit)
+def progress(
+    description: str, *, unit: str = "bytes", guard: Callable[[], None] = no_guard
+) -> Iterator[OnProgress]:
+    """Show the progress of one piece of work; yields the callback that takes (done, total).
+
+    `guard` is called before each report, and raises to stop the work.
+    """
+    with _bar(description, unit) if sys.stderr.isatty() else _lines(description, unit) as show:
+
+        def on_progress(done: int, total: int) -> None:
+            guard()
+            show(done, total)
+
+        yield on_progress
 
 
 def format_bytes(size_bytes: float) -> str:
@@ -62,7 +73,8 @@ def _bar(description: str, unit: str) -> Iterator[OnProgress]:
         yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
-def _lines(description: str, unit: str) -> OnProgress:
+@contextmanager
+def _lines(description: str, unit: str) -> Iterator[OnProgress]:
     last = time.monotonic()
 
     def on_progress(done: int, total: int) -> None:
@@ -75,4 +87,4 @@ def _lines(description: str, unit: str) -> OnProgress:
         shown = format_bytes(done) if unit == "bytes" else f"{done:,} {unit}"
         logger.info("%s: %s%s", description, shown, share)
 
-    return on_progress
+    yield on_progress

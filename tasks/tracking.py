@@ -236,11 +236,39 @@ def _experiment_id(client: Any, target: TrackingTarget) -> str:
 def _forward_new_lines(run: TrackedRun, offsets: dict[Path, int]) -> None:
     """Send each file's complete new lines; a file whose rows did not arrive is sent again."""
     for path, offset in offsets.items():
-        if not path.exists():
+        try:
+            text, start = _new_text(path, offset)
+        except OSError as error:  # the work continues without its curves
+            logger.warning("%s cannot be read and is not forwarded: %s", path, error)
             continue
-        with path.open("rb") as file:
-            file.seek(offset)
-            text = file.read()
         complete = text[: text.rfind(b"\n") + 1]
-        if complete and run.log_metric_rows([json.loads(line) for line in complete.splitlines()]):
-            offsets[path] = offset + len(complete)
+        if complete and run.log_metric_rows(_rows(complete)):
+            offsets[path] = start + len(complete)
+
+
+def _new_text(path: Path, offset: int) -> tuple[bytes, int]:
+    """Return what follows an offset, and where it begins: at a line's beginning.
+
+    A resumed run may have rewritten the file. Where it is shorter now, there is nothing new until
+    it has grown beyond the offset; where the lines differ, the first one is that after the offset.
+    """
+    if not path.exists():
+        return b"", offset
+    with path.open("rb") as file:
+        file.seek(max(0, offset - 1))
+        text = file.read()
+    if offset == 0:
+        return text, 0
+    skipped = text.find(b"\n") + 1
+    return text[skipped:], offset - 1 + skipped
+
+
+def _rows(text: bytes) -> list[dict[str, Any]]:
+    """Return the lines that are rows of metrics; a damaged one is left out."""
+    rows = []
+    for line in text.splitlines():
+        with suppress(ValueError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, dict) and type(row.get("step")) is int:
+                rows.append(row)
+    return rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,10 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
 from artifacts.identity import Identity, Reference
-from artifacts.mirror import drop_mirrors, mirror_files, restore_newest
-from artifacts.reading import local_folder
+from artifacts.mirror import mirror_files, restore_newest
+from artifacts.reading import local_files
 from artifacts.record import JsonObject, Record
-from artifacts.staging import Staging, add_part
+from artifacts.staging import Staging, add_part, confirm
 from lm.accounting import num_parameters, training_flops_per_token, training_memory
 from lm.config import ModelConfig, TrainConfig
 from tasks.building import Built, build_once
@@ -42,6 +43,8 @@ VERSION = 1
 METRICS = ("metrics.jsonl", "timings.jsonl")
 PUBLISHED = ("model.safetensors", "config.json", *METRICS)
 VOLATILE = ("timings.jsonl",)
+WORK = ("checkpoints/step-*/*", *METRICS)
+"""Files of the working folder from which a training resumes."""
 
 Decode = Callable[[list[int]], str]
 
@@ -76,7 +79,7 @@ def train_lm(
     def build(staging: Staging) -> Built:
         return _train(context, identity, settings, staging)
 
-    return build_once(context, identity, build)
+    return build_once(context, identity, build, work=WORK)
 
 
 def predict(settings: TrainingSettings, outlook: Outlook) -> Prediction:
@@ -108,7 +111,7 @@ TRAIN_LM = Stage(name=STAGE, identify=model_identity, perform=perform_by(train_l
 
 def shard_paths(context: RunContext, shards: Reference) -> list[Path]:
     """Bring the token shards of one split to this machine, in the order of the text."""
-    return sorted(local_folder(store_of(context), shards).glob("shard-*.npy"))
+    return local_files(store_of(context), shards, "shard-*.npy")
 
 
 def _train(
@@ -143,7 +146,6 @@ def _train(
     for name in PUBLISHED:
         # Weights of an attempt on another machine may differ in their last bits.
         add_part(staging, folder / name, name, replace=True)
-    drop_mirrors(staging)
     return Built(
         statistics=_statistics(result),
         volatile=VOLATILE,
@@ -160,8 +162,9 @@ def _perform(job: TrainJob, staging: Staging, decode: Decode) -> TrainResult:
         _mirror(staging, step, folder)
 
     if job.options.num_processes > 1:
-        return train_in_processes(job, on_checkpoint=on_checkpoint)
-    with progress("train", unit="steps") as on_progress:
+        guard = partial(confirm, staging)
+        return train_in_processes(job, on_checkpoint=on_checkpoint, guard=guard)
+    with progress("train", unit="steps", guard=partial(confirm, staging)) as on_progress:
         callbacks = Callbacks(
             on_checkpoint=on_checkpoint,
             on_progress=on_progress,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -10,9 +11,9 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
 from artifacts.identity import Identity, Reference
-from artifacts.reading import local_folder
+from artifacts.reading import local_files
 from artifacts.record import JsonObject
-from artifacts.staging import Staging, add_part
+from artifacts.staging import Staging, add_part, confirm
 from artifacts.store import record_of
 from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 STAGE = "train_tokenizer"
 VERSION = 1
+
+CHECKPOINT = "merges.checkpoint"
+"""The merges so far, in the working folder."""
 
 USUAL_BYTES_PER_TOKEN = 4.0
 """Bytes of English text a token, before a tokenizer of this store says better."""
@@ -52,7 +56,7 @@ def train_tokenizer(
     def build(staging: Staging) -> Built:
         return Built(statistics=_train(context, config, identity.inputs["counts"], staging))
 
-    return build_once(context, identity, build)
+    return build_once(context, identity, build, work=[CHECKPOINT])
 
 
 def predict(config: TokenizerConfig, outlook: Outlook) -> Prediction:
@@ -79,13 +83,13 @@ def _train(
     from tokenizer.training.count_tables import read_counts
     from tokenizer.training.train import train_merges
 
-    parts = sorted(local_folder(store_of(context), counts).glob("part-*.parquet"))
-    with progress("train tokenizer", unit="merges") as on_progress:
+    parts = local_files(store_of(context), counts, "part-*.parquet")
+    with progress("train tokenizer", unit="merges", guard=partial(confirm, staging)) as on_progress:
         result = train_merges(
             read_counts(parts),
             config.num_merges,
             tie_break=config.tie_break,
-            checkpoint_path=staging.workdir / "merges.checkpoint",
+            checkpoint_path=staging.workdir / CHECKPOINT,
             on_progress=on_progress,
         )
     vocab = build_vocab(result.merges, config.special_tokens)

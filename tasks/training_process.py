@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.progress import no_guard
+
 if TYPE_CHECKING:
     from lm.training.job import TrainJob, TrainResult
 
@@ -21,12 +23,14 @@ POLL_INTERVAL_S = 0.5
 """Seconds between two looks at the processes and their checkpoints."""
 
 
-def train_in_processes(job: TrainJob, *, on_checkpoint: OnCheckpoint) -> TrainResult:
+def train_in_processes(
+    job: TrainJob, *, on_checkpoint: OnCheckpoint, guard: Callable[[], None] = no_guard
+) -> TrainResult:
     """Train under torchrun on this machine and return what the first process reports.
 
     However this call ends, the processes have ended too: they are asked to save and leave.
     `on_checkpoint` gets (step, folder) of the newest checkpoint each time there is a newer one;
-    the folder may be rotated away meanwhile.
+    the folder may be rotated away meanwhile. `guard` is called often, and raises to stop the work.
 
     Raises:
         RuntimeError: The training failed; its own message is on standard error.
@@ -43,6 +47,7 @@ def train_in_processes(job: TrainJob, *, on_checkpoint: OnCheckpoint) -> TrainRe
     process = subprocess.Popen(command, env=environment)
     try:
         while process.poll() is None:
+            guard()
             seen = _report_newer(job, seen, on_checkpoint)
             time.sleep(POLL_INTERVAL_S)
     finally:

@@ -83,7 +83,7 @@ def fetch(
     if present is not None:
         return FetchResult(present.sha256, present.size_bytes, was_there=True)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with filesystem.disk_full_explained(str(destination.parent)), locked_part(destination) as part:
+    with filesystem.storage_explained(str(destination.parent)), locked_part(destination) as part:
         present = pin.content_of(destination)  # another process may have brought it meanwhile
         if present is not None:
             part.path.unlink()

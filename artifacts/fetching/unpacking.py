@@ -71,7 +71,7 @@ def unpack(
     size_bytes = 0
     try:
         with (
-            filesystem.disk_full_explained(str(destination.parent)),
+            filesystem.storage_explained(str(destination.parent)),
             source.open("rb") as packed,
             temporary.open("xb") as plain,
         ):

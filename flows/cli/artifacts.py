@@ -7,7 +7,10 @@ import rich
 import typer
 from rich.markup import escape
 
-from artifacts.store import Store, list_records, open_store, resolve
+from artifacts.content_hash import forget
+from artifacts.names import local_place
+from artifacts.record import Record
+from artifacts.store import Store, list_records, open_store, resolve, scan_records
 from flows.cli.tables import plain_table, print_table
 from flows.settings import data_root
 from tasks.progress import format_bytes
@@ -58,15 +61,26 @@ def verify(
     from artifacts.checking import verify as verify_artifact
 
     opened = _open(store)
-    records = [resolve(opened, name)] if name else list_records(opened)
+    found = [resolve(opened, name)] if name else list(scan_records(opened))
     failed = 0
-    for record in records:
-        problems = verify_artifact(opened, record)
+    for record in found:
+        if isinstance(record, Record):
+            place, problems = record.place, verify_artifact(opened, record)
+        else:
+            place, problems = "record.json", [str(record)]
         failed += bool(problems)
-        rich.print(f"{record.place}: {'; '.join(map(escape, problems)) or 'sound'}")
+        if problems and isinstance(record, Record):
+            _forget_sources(record)
+        rich.print(f"{place}: {'; '.join(map(escape, problems)) or 'sound'}")
     if failed:
-        rich.print(f'{failed} of {len(records)} damaged; "owt run" builds them again')
+        rich.print(f'{failed} of {len(found)} damaged; "owt run" builds them again')
         raise typer.Exit(1)
+
+
+def _forget_sources(record: Record) -> None:
+    """Let the next run read a corpus again whose hash is no longer what was remembered."""
+    for external in record.external_files:
+        forget(local_place(external.uri), data_root() / "memo")
 
 
 @app.command("lineage")

@@ -26,6 +26,18 @@ PARTIAL_PREFIX = ".partial-"
 """Begins the name of a file or folder that is still being written. A killed process leaves it."""
 
 
+_DAMAGE = (
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    SafetensorError,
+)
+"""What reading raises where a file is missing, cut off, or holds JSON of another shape."""
+
+
 class DamagedCheckpointError(ValueError):
     """A checkpoint that is incomplete or does not have the content it was written with."""
 
@@ -109,12 +121,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise DamagedCheckpointError(
                 f"{path / TENSORS_NAME} has SHA-256 {found}, expected {state['tensors_sha256']}"
             )
+        step, facts = state["step"], state["facts"]
+        if type(step) is not int or not isinstance(facts, dict):
+            raise DamagedCheckpointError(f"{path / STATE_NAME} is of another shape")
         tensors = load_file(path / TENSORS_NAME)
-    except (OSError, KeyError, UnicodeDecodeError, AttributeError, SafetensorError) as error:
-        raise DamagedCheckpointError(f"checkpoint {path} is damaged: {error!r}") from error
     except json.JSONDecodeError as error:
         raise DamagedCheckpointError(f"{path / STATE_NAME} is no JSON: {error}") from error
-    return Checkpoint(step=state["step"], tensors=tensors, facts=state["facts"])
+    except DamagedCheckpointError:
+        raise
+    except _DAMAGE as error:
+        raise DamagedCheckpointError(f"checkpoint {path} is damaged: {error!r}") from error
+    return Checkpoint(step=step, tensors=tensors, facts=facts)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -1,8 +1,9 @@
 """The checkpoints of one run: named by step, written in a thread, old ones removed."""
 
 import logging
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lm.checkpoint.durable import (
 logger = logging.getLogger(__name__)
 
 _PREFIX = "step-"
+_NAME = re.compile(_PREFIX + "[0-9]{8,}")
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -28,17 +30,22 @@ def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
     """List (step, path) of the checkpoints in a folder, oldest first, damaged ones included."""
     if not folder.is_dir():
         return []
-    steps = (path.name.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*"))
-    return sorted((int(step), checkpoint_path(folder, int(step))) for step in steps)
+    names = (path.name for path in folder.glob(f"{_PREFIX}*"))
+    steps = [int(name.removeprefix(_PREFIX)) for name in names if _NAME.fullmatch(name)]
+    return sorted((step, checkpoint_path(folder, step)) for step in steps)
 
 
-def newest_intact(folder: Path) -> Checkpoint | None:
-    """Read the newest checkpoint whose bytes are right; None when there is none."""
-    for _, path in reversed(list_checkpoints(folder)):
+def newest_intact(folder: Path, *, facts: Collection[str] = ()) -> Checkpoint | None:
+    """Read the newest checkpoint whose bytes are right and that has these facts; None without."""
+    for step, path in reversed(list_checkpoints(folder)):
         try:
-            return read_checkpoint(path)
+            checkpoint = read_checkpoint(path)
         except DamagedCheckpointError as error:
             logger.warning("falling back to the checkpoint before: %s", error)
+            continue
+        if checkpoint.step == step and checkpoint.facts.keys() >= set(facts):
+            return checkpoint
+        logger.warning("falling back to the checkpoint before: %s is of another shape", path)
     return None
 
 

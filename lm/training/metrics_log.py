@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 
 Metrics = Mapping[str, float | int | bool | None]
@@ -19,11 +20,12 @@ class MetricsLog:
     def __init__(self, path: Path, *, text_before: str | None = None) -> None:
         """Open the log of a resumed run, or, without `text_before`, start an empty one.
 
-        `text_before` is what the log held at the checkpoint, in case the file was lost since.
+        `text_before` is what the log held at the checkpoint, in case the file was lost or damaged
+        since.
         """
         self.path = path
         whole = "" if text_before is None else _whole_lines(path)
-        if text_before is not None and len(whole) < len(text_before):
+        if text_before is not None and not whole.startswith(text_before):
             whole = text_before
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(whole, encoding="utf-8")
@@ -57,7 +59,16 @@ class MetricsLog:
 
 
 def _whole_lines(path: Path) -> str:
+    """Return the lines up to the first that is cut off or damaged."""
     if not path.exists():
         return ""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return text[: text.rfind("\n") + 1]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    return "".join(takewhile(_is_whole, lines))
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return line.endswith("\n") and isinstance(values, dict) and type(values.get("step")) is int

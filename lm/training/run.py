@@ -31,6 +31,10 @@ ANCHOR_INTERVAL = 512
 a resumed run returns to the same anchor."""
 
 
+FACTS = ("config", "state", "plan", "optimizers", "metrics")
+"""Names of the facts in a checkpoint of a run."""
+
+
 @dataclass(kw_only=True)
 class TrainingRun:
     """A run between two steps or, while `is_whole` is false, inside an update."""

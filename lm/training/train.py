@@ -24,7 +24,7 @@ from lm.training.loop import run_to_the_end
 from lm.training.outputs import Outputs, open_outputs
 from lm.training.report import peak_memory_bytes, tokens_per_step
 from lm.training.resume import check_same_config, config_facts, take_over_plan
-from lm.training.run import TrainingRun, build_run, open_splits, restore
+from lm.training.run import FACTS, TrainingRun, build_run, open_splits, restore
 
 NO_CALLBACKS = Callbacks()
 
@@ -69,7 +69,7 @@ def _check_processes(job: TrainJob, processes: Processes) -> None:
 def _build_or_resume(job: TrainJob, processes: Processes) -> tuple[TrainingRun, Checkpoint | None]:
     plan = choose_plan(job.model_config, job.train_config, job.options)
     splits = open_splits(job)
-    checkpoint = newest_intact(job.checkpoints)
+    checkpoint = newest_intact(job.checkpoints, facts=FACTS)
     if checkpoint is not None:
         facts = config_facts(job, splits.train.num_tokens, splits.valid.num_tokens)
         check_same_config(checkpoint, facts, folder=job.output_dir)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from artifacts.content_hash import ContentHash, content_hash, recall, remember
 from artifacts.fetching.fetch import fetch
+from artifacts.names import local_place
 from tasks.corpus.config import PINS, STDLIB_SCHEME, CorpusConfig
 from tasks.corpus.stdlib import SPLITS, stdlib_text
 from tasks.progress import progress
@@ -49,10 +50,7 @@ class Source:
         """The file, when it lies on this machine already."""
         if self.is_stdlib:
             return None
-        parts = urlsplit(self.uri)
-        if parts.scheme == "file":
-            return Path(parts.path)
-        return None if "://" in self.uri else Path(self.uri).expanduser()
+        return _local_path(self.uri)
 
     @property
     def file_name(self) -> str:
@@ -67,15 +65,24 @@ def source_of(config: CorpusConfig, split: str) -> Source:
     given = str(getattr(config, f"{split}_sha256"))
     if uri.startswith(STDLIB_SCHEME) and uri.removeprefix(STDLIB_SCHEME) not in SPLITS:
         raise ValueError(f"corpus.{split} ({uri}) must be stdlib:train or stdlib:valid")
+    # A # or ? belongs to the name of a local file, and begins another part of an address.
+    path = _local_path(uri) or PurePosixPath(urlsplit(uri).path)
     return Source(
         split=split,
         uri=uri,
-        form=SUFFIX_FORMS.get(PurePosixPath(urlsplit(uri).path).suffix.lower(), "text"),
+        form=SUFFIX_FORMS.get(path.suffix.lower(), "text"),
         expected_sha256=given or (pin.sha256 if pin else ""),
         expected_size_bytes=pin.size_bytes if pin and not given else None,
         document_separator=config.document_separator,
         text_column=config.text_column,
     )
+
+
+def _local_path(uri: str) -> Path | None:
+    """Return the path of a corpus that lies on this machine."""
+    if uri.startswith("file:"):
+        return local_place(uri)
+    return None if "://" in uri else Path(uri).expanduser()
 
 
 def with_known_hash(source: Source, root: Path) -> Source:
@@ -142,7 +149,7 @@ def _local_content(source: Source, path: Path, root: Path) -> ContentHash:
             f"corpus.{source.split} ({source.uri}) is not a readable file; "
             "give a path or an address of a text, .gz, .zst or .parquet file"
         )
-    content = content_hash(str(path.resolve()), memo_dir=root / "memo")
+    content = content_hash(path.resolve(), memo_dir=root / "memo")
     if source.expected_sha256 and content.sha256 != source.expected_sha256:
         raise ValueError(
             f"corpus.{source.split} ({source.uri}) has sha256 {content.sha256}, expected "

@@ -13,7 +13,7 @@ def text_name(split: str) -> str:
 
 def text_location(store: Store, text: Reference, split: str) -> str:
     """Return the local path or the URL of a split's text; large texts are read by byte range."""
-    return file_uri(store, text, text_name(split)).removeprefix("file://")
+    return file_uri(store, text, text_name(split))
 
 
 def text_bytes(record: Record) -> int:

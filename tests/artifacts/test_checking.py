@@ -14,9 +14,9 @@ import pytest
 from artifacts import filesystem
 from artifacts.checking import check, quarantine, verify
 from artifacts.identity import Reference
-from artifacts.lease import wait_for_lease
 from artifacts.record import ExternalFile, RecordFormatError
 from artifacts.store import find_record, list_records, published_path, record_path
+from artifacts.waiting import wait_for_lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +130,7 @@ def test_missing_and_cut_files_are_stale(store: Store, build: Build) -> None:
     record = build(store, FILES)
     filesystem.remove(store.fs, _published(store, record, "a.bin"))
     _rewrite(store, record, "sub/b.txt", b"te")
-    reasons = ["a.bin is missing", "sub/b.txt has 2 bytes instead of 4"]
+    reasons = ["a.bin is missing, or a link", "sub/b.txt has 2 bytes instead of 4"]
     assert verify(store, record) == reasons
     assert check(store, record).reason == "; ".join(reasons)
 
@@ -230,3 +230,70 @@ def test_old_external_file_is_not_hashed_again(store: Store, build: Build, tmp_p
     _rewrite_unnoticed(corpus, b"abd")
     assert check(store, record).status == "hit"
     assert verify(store, record) != []
+
+
+def test_missing_files_are_stale_without_a_memo(store: Store, build: Build) -> None:
+    """A store that was copied without its dot folders, and lost the files, too."""
+    record = build(store, FILES)
+    filesystem.remove_below(store.fs, f"{store.root}/.checked")
+    filesystem.remove_below(store.fs, published_path(store, record))
+    found = check(store, record)
+    assert found.status == "stale"
+    assert found.reason.startswith("a.bin is missing")
+
+
+def test_damage_that_verify_found_is_found_by_the_next_run(
+    local_store: Store, build: Build
+) -> None:
+    """A flipped byte behind an old date: what was remembered of the files is forgotten."""
+    record = build(local_store, FILES)
+    _rewrite_unnoticed(Path(_published(local_store, record, "a.bin")), b"b" * 100)
+    assert check(local_store, record).status == "hit"
+    (problem,) = verify(local_store, record)
+    found = check(local_store, record)
+    assert (found.status, found.reason) == ("stale", problem)
+
+
+def test_damage_of_a_corpus_that_verify_found_is_found_by_the_next_run(
+    store: Store, build: Build, tmp_path: Path
+) -> None:
+    """The same for a file outside the store."""
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_bytes(b"abc")
+    os.utime(corpus, (time.time() - 60, time.time() - 60))
+    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    external = ExternalFile("train.txt", str(corpus), 3, sha256)
+    record = build(store, {}, stage="download", external_files=(external,))
+    assert check(store, record).status == "hit"
+    _rewrite_unnoticed(corpus, b"abd")
+    assert check(store, record).status == "hit"
+    assert verify(store, record) != []
+    assert check(store, record).status == "stale"
+
+
+def test_link_in_place_of_a_file_is_no_file(
+    local_store: Store, build: Build, tmp_path: Path
+) -> None:
+    """Not even with the right content: it may change, or lead to what is not of the store."""
+    record = build(local_store, FILES)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "b.txt").write_bytes(FILES["sub/b.txt"])
+    published = Path(published_path(local_store, record))
+    (published / "sub/b.txt").unlink()
+    (published / "sub").rmdir()
+    (published / "sub").symlink_to(outside)
+    assert check(local_store, record).reason == "sub/b.txt is missing, or a link"
+    assert verify(local_store, record) == ["sub/b.txt is missing, or a link"]
+
+
+def test_folder_in_place_of_a_record_is_stale_and_rebuilt(local_store: Store, build: Build) -> None:
+    """Whatever is there under the record's name is moved aside."""
+    record = build(local_store, FILES)
+    path = Path(record_path(local_store, record))
+    path.unlink()
+    path.mkdir()
+    found = check(local_store, record)
+    assert found.status == "stale"
+    quarantine(local_store, record, found.reason)
+    assert build(local_store, FILES).files == record.files

@@ -9,15 +9,18 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from artifacts import filesystem, lease
+from artifacts import filesystem, lease, lease_chain, waiting
+from artifacts.builder_process import is_dead, this_process
 from artifacts.identity import Reference
-from artifacts.lease import describe_lease, wait_for_lease
+from artifacts.lease import LeaseLostError, describe_lease
 from artifacts.store import hidden_path, open_store
+from artifacts.waiting import wait_for_lease
 
 if TYPE_CHECKING:
     from artifacts.store import Store
@@ -28,12 +31,11 @@ OTHER = Reference("encode", "cd" * 32, "")
 
 HOLDER = """
 import sys, time
-from artifacts import lease
 from artifacts.identity import Reference
 from artifacts.store import open_store
-lease.TIME_TO_LIVE_S, lease.HEARTBEAT_S = 3.0, 0.1
+from artifacts.waiting import wait_for_lease
 key = Reference("encode", "ab" * 32, "")
-with lease.wait_for_lease(open_store(sys.argv[1]), key, owner="first"):
+with wait_for_lease(open_store(sys.argv[1]), key, owner="first"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -41,16 +43,20 @@ with lease.wait_for_lease(open_store(sys.argv[1]), key, owner="first"):
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "POLL_S", 0.01)
+    monkeypatch.setattr(waiting, "POLL_S", 0.01)
 
 
-def _age_all_notes(store: Store, seconds: float) -> None:
-    """Make the notes as old as if their holder had been silent for so long."""
+def _change_notes(store: Store, **values: object) -> None:
+    """Change what the notes in the store say."""
     folder = hidden_path(store, "leases", KEY)
     for name in filesystem.names_in(store.fs, folder):
         note = json.loads(filesystem.read_bytes(store.fs, f"{folder}/{name}"))
-        note["heartbeat_at"] -= seconds
-        filesystem.write_bytes(store.fs, f"{folder}/{name}", json.dumps(note).encode())
+        filesystem.write_bytes(store.fs, f"{folder}/{name}", json.dumps(note | values).encode())
+
+
+def _silence(store: Store) -> None:
+    """Let others take the holder for dead as soon as they have looked twice."""
+    _change_notes(store, time_to_live_s=0.0)
 
 
 def _holder(store: Store) -> str:
@@ -113,8 +119,7 @@ def test_silent_holder_is_replaced_by_one(open_again: OpenStore) -> None:
     order: list[str] = []
     third = threading.Thread(target=_hold, args=(open_again(), "third", order))
     with wait_for_lease(store, KEY, owner="dead"):
-        _age_all_notes(store, 61)
-        assert _holder(store) == ""
+        _silence(store)
         with wait_for_lease(open_again(), KEY, owner="successor"):
             assert _holder(store) == "successor"
             third.start()
@@ -127,11 +132,11 @@ def test_silent_holder_is_replaced_by_one(open_again: OpenStore) -> None:
 def test_old_holder_that_wakes_up_leaves_the_successor_alone(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A holder that was paused notices at its next heartbeat, and its end frees nothing."""
-    monkeypatch.setattr(lease, "HEARTBEAT_S", 0.4)
+    """Neither a heartbeat nor the end of a holder that was paused changes who has the lease."""
+    monkeypatch.setattr(waiting, "HEARTBEAT_S", 0.4)
     with ExitStack() as later:
         with wait_for_lease(store, KEY, owner="old"):
-            _age_all_notes(store, 61)
+            _silence(store)
             later.enter_context(wait_for_lease(store, KEY, owner="new"))
             time.sleep(0.6)
             assert _holder(store) == "new"
@@ -140,9 +145,9 @@ def test_old_holder_that_wakes_up_leaves_the_successor_alone(
 
 def test_heartbeat_renews_the_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A holder is heard of again and again while it works."""
-    monkeypatch.setattr(lease, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(waiting, "HEARTBEAT_S", 0.05)
     with wait_for_lease(store, KEY, owner="me"):
-        _age_all_notes(store, 50)
+        _change_notes(store, heard_at=time.time() - 50)
         deadline = time.monotonic() + 20
         while _age_s(store) > 10 and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -163,8 +168,8 @@ def test_same_owner_takes_its_lease_up_again(store: Store) -> None:
         pass
 
 
-def test_lease_of_a_killed_process_expires(tmp_path: Path) -> None:
-    """SIGKILL of the builder frees its artifact after the time to live."""
+def test_lease_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
+    """SIGKILL of the builder frees its artifact; on its own machine nobody waits for a time-out."""
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "store")]
     store = open_store(tmp_path / "store")
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as holder:
@@ -172,8 +177,94 @@ def test_lease_of_a_killed_process_expires(tmp_path: Path) -> None:
         assert holder.stdout.readline() == b"held\n"
         assert _holder(store) == "first"
         holder.kill()
+    assert _holder(store) == ""
+    began_at = time.monotonic()
     with wait_for_lease(store, KEY, owner="second"):
         assert _holder(store) == "second"
+    assert time.monotonic() - began_at < 10 < lease.TIME_TO_LIVE_S
+
+
+@pytest.mark.parametrize("skew_s", [-90.0, 90.0])
+def test_clocks_that_differ_take_no_lease_away(store: Store, skew_s: float) -> None:
+    """A holder whose clock is wrong by 90 seconds keeps its lease, and loses it when silent."""
+    order: list[str] = []
+    second = threading.Thread(target=_hold, args=(store, "second", order))
+    with wait_for_lease(store, KEY, owner="first"):
+        _change_notes(store, heard_at=time.time() + skew_s)
+        second.start()
+        second.join(0.3)
+        assert (order, _holder(store)) == ([], "first")
+        _silence(store)
+        second.join(30)
+        assert order == ["second"]
+
+
+def test_holder_that_lost_its_lease_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its next progress, and whatever else went wrong is only the cause."""
+    monkeypatch.setattr(lease, "CONFIRM_S", 0.0)
+    with wait_for_lease(store, KEY, owner="old") as old:
+        old.confirm()
+        _silence(store)
+        with wait_for_lease(store, KEY, owner="new"):
+            with pytest.raises(LeaseLostError, match=r"encode/abab\w+ under .* was lost to new"):
+                old.confirm()
+            with pytest.raises(LeaseLostError, match="was lost to new"):
+                old.publish("{}")
+    with pytest.raises(LeaseLostError) as caught:
+        _fail_after_losing(store)
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def _fail_after_losing(store: Store) -> None:
+    with wait_for_lease(store, KEY, owner="old"):
+        _silence(store)
+        with wait_for_lease(store, KEY, owner="new"):
+            pass
+        raise FileNotFoundError("checkpoint")
+
+
+def test_waiting_builder_says_for_whom_and_how_long(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line at once, and not one per look."""
+    second = threading.Thread(target=_hold, args=(store, "second", []))
+    with wait_for_lease(store, KEY, owner="host:1:run"):
+        second.start()
+        second.join(0.2)
+    second.join(30)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("waiting for host:1:run, which builds encode/abababababababab (for 0 s")
+    assert line.endswith("it is replaced in 60 s")
+
+
+def test_number_is_never_used_twice(store: Store) -> None:
+    """Numbers grow over all holders, so that one that slept for ever does not meet its own."""
+    numbers = []
+    for owner in ("a", "b", "c"):
+        with wait_for_lease(store, KEY, owner=owner) as held:
+            numbers.append(held.number)
+    assert numbers == [1, 2, 3]
+    assert lease_chain.highest(store, KEY).number == 3
+
+
+def test_process_that_cannot_be_looked_up_is_not_dead() -> None:
+    """Another machine, another boot or another container has processes of the same numbers."""
+    this = this_process()
+    assert not is_dead(this)
+    for elsewhere in ("", "other boot pid:[1]"):
+        assert not is_dead(replace(this, boot=elsewhere, started="1"))
+    assert not is_dead(replace(this, pid=-1))
+    assert not is_dead(replace(this, started=""))
+
+
+def test_other_process_of_the_same_number_is_not_the_builder() -> None:
+    """Numbers are used again; the start time tells them apart."""
+    if not this_process().boot:
+        pytest.skip("no /proc")
+    assert is_dead(replace(this_process(), started="1"))
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
+        named = replace(this_process(), pid=child.pid, started="")
+    assert is_dead(named)
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[]"])
@@ -186,4 +277,4 @@ def test_damaged_note_frees_the_lease(store: Store, damage: bytes) -> None:
 
 def test_late_heartbeat_does_not_lose_the_lease() -> None:
     """Two heartbeats fit well into the time to live."""
-    assert 2 * lease.HEARTBEAT_S < lease.TIME_TO_LIVE_S
+    assert 2 * waiting.HEARTBEAT_S < lease.TIME_TO_LIVE_S

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from artifacts.identity import Reference
-from artifacts.mirror import drop_mirrors, mirror_files, restore_newest
+from artifacts.mirror import mirror_files, restore_newest
 from artifacts.staging import Staging, open_staging
 from artifacts.store import open_store
 
@@ -54,14 +54,6 @@ def test_a_damaged_mirror_gives_way_to_the_one_before(tmp_path: Path, url: str) 
     there = staging_on(tmp_path / "there", url)
     assert restore_newest(there) == "00000001"
     assert not (there.workdir / "checkpoints" / "2").exists()
-
-
-def test_nothing_is_restored_after_the_mirrors_were_dropped(tmp_path: Path, url: str) -> None:
-    """A published artifact leaves no mirrors behind."""
-    here = staging_on(tmp_path / "here", url)
-    mirror_files(here, "00000001", write(here.workdir, 1))
-    drop_mirrors(here)
-    assert restore_newest(staging_on(tmp_path / "there", url)) is None
 
 
 def test_a_local_store_needs_no_mirror(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from artifacts.checking import check, verify
 from artifacts.identity import Reference
-from artifacts.reading import local_file, local_folder
+from artifacts.reading import local_file, local_files, local_folder
 from artifacts.record import ExternalFile
-from artifacts.store import open_store, published_path, reference_of
+from artifacts.store import file_uri, open_store, published_path, reference_of
 
 if TYPE_CHECKING:
     from artifacts.record import Record
@@ -54,6 +55,14 @@ def test_folder_holds_the_published_files(store: Store, build: Build) -> None:
     found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     assert found == FILES
     assert local_file(store, reference, "a.bin").read_bytes() == FILES["a.bin"]
+
+
+def test_files_are_those_of_the_record(store: Store, build: Build) -> None:
+    """A file that somebody put beside the published ones is not read."""
+    record = build(store, {"shard-2": b"2", "shard-1": b"1", "index": b""})
+    store.fs.pipe_file(f"{published_path(store, record)}/shard-3", b"3")
+    found = local_files(store, reference_of(store, record), "shard-*")
+    assert [path.read_bytes() for path in found] == [b"1", b"2"]
 
 
 def test_local_store_is_read_in_place(local_store: Store, build: Build) -> None:
@@ -124,15 +133,18 @@ def test_external_file_is_read_in_place(store: Store, build: Build, tmp_path: Pa
         local_file(store, reference, "train.txt")
 
 
-def test_remote_external_file_is_cached(remote: Store, build: Build) -> None:
-    """A corpus on another filesystem is brought here and checked."""
-    remote.fs.makedirs(remote.root, exist_ok=True)
-    remote.fs.pipe_file(f"{remote.root}/corpus.txt", b"abc")
-    uri = f"{remote.url}/corpus.txt"
-    external = ExternalFile("train.txt", uri, 3, SHA256_OF_ABC)
-    reference = reference_of(remote, build(remote, FILES, external_files=(external,)))
-    assert local_file(remote, reference, "train.txt").read_bytes() == b"abc"
-    assert _cached(remote) == {"train.txt"}
+def test_external_file_has_any_name(store: Store, build: Build, tmp_path: Path) -> None:
+    """Blanks, umlauts and signs that mean something in an address; a file:// URL is decoded."""
+    corpus = tmp_path / "a b#ü?%20::.txt"
+    corpus.write_bytes(b"abc")
+    for size, uri in enumerate([str(corpus), corpus.as_uri()]):
+        external = ExternalFile("train.txt", uri, 3, SHA256_OF_ABC)
+        record = build(store, FILES, config={"size": size}, external_files=(external,))
+        reference = reference_of(store, record)
+        assert local_file(store, reference, "train.txt") == corpus
+        assert file_uri(store, reference, "train.txt") == str(corpus)
+        assert verify(store, record) == []
+        assert check(store, record).status == "hit"
 
 
 def _three(remote: Store, build: Build) -> list[Record]:

@@ -11,18 +11,25 @@ from artifacts.identity import Identity, Reference
 from artifacts.record import ExternalFile, FileEntry, Record, RecordFormatError
 
 NAMES = st.text(min_size=1, max_size=8)
+STAGES = st.sampled_from(["download", "train_lm", "a1"])
+FOLDERS = st.sampled_from(["attempt-0f", "a_b"])
+PATHS = st.sampled_from(["a", "sub/b", "ä b#%", "..c", ".d", "1/2/3"])
 SIZES = st.integers(0, 2**50)
 HASHES = st.text("0123456789abcdef", min_size=64, max_size=64)
 RECORDS = st.builds(
     Record,
-    stage=NAMES,
+    stage=STAGES,
     stage_version=st.integers(1, 9),
     fingerprint=HASHES,
     config=st.dictionaries(NAMES, st.integers() | st.text() | st.none()),
-    inputs=st.dictionaries(NAMES, st.builds(Reference, NAMES, HASHES, NAMES)),
-    files=st.lists(st.builds(FileEntry, NAMES, SIZES, HASHES)).map(tuple),
-    folder=NAMES,
-    external_files=st.lists(st.builds(ExternalFile, NAMES, NAMES, SIZES, HASHES)).map(tuple),
+    inputs=st.dictionaries(NAMES, st.builds(Reference, STAGES, HASHES, NAMES)),
+    files=st.lists(
+        st.builds(FileEntry, PATHS, SIZES, HASHES), unique_by=lambda entry: entry.name
+    ).map(tuple),
+    folder=FOLDERS,
+    external_files=st.lists(
+        st.builds(ExternalFile, st.just("text"), PATHS.map("/{}".format), SIZES, HASHES), max_size=1
+    ).map(tuple),
     volatile=st.lists(NAMES).map(tuple),
     labels=st.dictionaries(NAMES, NAMES),
     seconds=st.floats(0, 1e9),
@@ -62,9 +69,9 @@ def _document(**changes: object) -> dict[str, Any]:
         fingerprint="0" * 64,
         config={"split": "train"},
         inputs={},
-        files=(FileEntry("b", 1, ""),),
+        files=(FileEntry("b", 1, "0" * 64),),
         folder="attempt",
-        external_files=(ExternalFile("a", "/a", 1, ""),),
+        external_files=(ExternalFile("a", "/a", 1, "0" * 64),),
         code_version="v0.1-7-gabc",
     )
     return record.to_json() | changes

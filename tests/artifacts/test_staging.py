@@ -109,7 +109,7 @@ def test_damaged_part_is_built_again(store: Store, source: Path, damage: bytes |
     """A part that was flipped, cut or lost does not count, and can be added again."""
     staging = open_staging(store, KEY)
     entry = add_part(staging, source, "a")
-    folder = f"{store.root}/.staging/{KEY.place}/data"
+    folder = f"{store.root}/.staging/{KEY.place}/alone/data"
     (name,) = filesystem.names_in(store.fs, folder)
     filesystem.remove(store.fs, f"{folder}/{name}")
     if damage is not None:
@@ -123,7 +123,7 @@ def test_part_with_a_changed_stamp_is_hashed(store: Store, source: Path) -> None
     """A part that was copied by hand, whole, still counts."""
     staging = open_staging(store, KEY)
     entry = add_part(staging, source, "a")
-    folder = f"{store.root}/.staging/{KEY.place}/data"
+    folder = f"{store.root}/.staging/{KEY.place}/alone/data"
     (name,) = filesystem.names_in(store.fs, folder)
     filesystem.remove(store.fs, f"{folder}/{name}")
     filesystem.write_bytes(store.fs, f"{folder}/{name}", b"abc")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,9 @@ from artifacts.store import (
     record_path,
     reference_of,
     resolve,
+    scan_records,
 )
+from artifacts.waiting import wait_for_lease
 
 if TYPE_CHECKING:
     from artifacts.record import Record
@@ -152,3 +156,98 @@ def test_empty_store_says_so(store: Store) -> None:
     """Where nothing was built, there is nothing to choose from."""
     with pytest.raises(ValueError, match="there are none"):
         resolve(store, "encode")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"started_at": 7},
+        {"config": "x"},
+        {"labels": {"a": 1}},
+        {"config": [[[]]]},
+        {"stage": "a/b"},
+    ],
+    ids=str,
+)
+def test_odd_record_does_not_break_the_list(
+    store: Store, three: list[Record], changes: dict[str, object]
+) -> None:
+    """A field of another type makes one record damaged, and hides no other."""
+    document = json.dumps(three[0].to_json() | changes).encode()
+    filesystem.write_bytes(store.fs, record_path(store, three[0]), document)
+    assert list_records(store) == [three[2], three[1]]
+
+
+def test_deep_and_endless_json_does_not_break_the_list(store: Store, three: list[Record]) -> None:
+    """Python's own recursion is not reached."""
+    for document in (b"[" * 100_000, b'{"a":' * 5_000 + b"1" + b"}" * 5_000, b"NaN"):
+        filesystem.write_bytes(store.fs, record_path(store, three[0]), document)
+        assert list_records(store) == [three[2], three[1]]
+
+
+def test_folder_in_place_of_a_record_does_not_break_the_list(
+    local_store: Store, build: Build
+) -> None:
+    """It is one damaged record."""
+    record = build(local_store, {"a": b"a"})
+    Path(local_store.root, "encode_shards", "0" * 16, "record.json").mkdir(parents=True)
+    assert list_records(local_store) == [record]
+    assert len(list(scan_records(local_store))) == 2
+
+
+def test_record_with_one_more_field_is_read(store: Store, three: list[Record]) -> None:
+    """Later versions add fields, to the record, its files and its inputs."""
+    document = three[0].to_json() | {"used_at": "2027-01-01"}
+    document["files"][0]["codec"] = "none"
+    data = json.dumps(document).encode()
+    filesystem.write_bytes(store.fs, record_path(store, three[0]), data)
+    found = find_record(store, three[0])
+    assert found is not None
+    assert (found.files, found.unknown) == (three[0].files, {"used_at": "2027-01-01"})
+
+
+def test_record_at_the_wrong_place_is_not_listed(store: Store, three: list[Record]) -> None:
+    """A copied folder does not give the same artifact twice."""
+    data = filesystem.read_bytes(store.fs, record_path(store, three[0]))
+    filesystem.write_bytes(store.fs, f"{store.root}/encode/{'0' * 16}/record.json", data)
+    assert list_records(store) == three[::-1]
+
+
+def test_store_that_is_a_file_is_named(tmp_path: Path) -> None:
+    """The message says what to do, and not only a number."""
+    (tmp_path / "a").write_text("")
+    with pytest.raises(NotADirectoryError, match=r"artifact store .*/a is a file; name a folder"):
+        open_store(tmp_path / "a")
+    below = open_store(tmp_path / "a" / "b")
+    with (
+        pytest.raises(NotADirectoryError, match="or a folder above it, is a file"),
+        wait_for_lease(below, Reference("encode", "0" * 64, ""), owner="me"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PermissionError("Forbidden"), PermissionError(13, "denied"), OSError(30, "read-only")],
+    ids=repr,
+)
+def test_store_without_access_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """A wrong secret of S3 says only "Forbidden"; a read-only disk says only its number."""
+    store = open_store(f"memory://{tmp_path.name}")
+    key = Reference("encode", "0" * 64, "")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    for call in ("ls", "cat_file"):
+        monkeypatch.setattr(type(store.fs), call, refuse)
+    for look in (partial(find_record, store, key), partial(list_records, store)):
+        with pytest.raises(PermissionError, match=r"no access to memory://.*credentials"):
+            look()
+    with (
+        pytest.raises(PermissionError, match="no access to memory://"),
+        wait_for_lease(store, key, owner="me"),
+    ):
+        pass

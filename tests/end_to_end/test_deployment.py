@@ -161,7 +161,7 @@ def num_steps(training: Path) -> int:
     """Return how many steps the unfinished training has logged; it logs each one."""
     lines = [
         line
-        for path in training.glob("*/work/metrics.jsonl")
+        for path in training.glob("*/*/work/metrics.jsonl")
         for line in path.read_text().splitlines()
         if "train/loss" in line
     ]
@@ -208,7 +208,7 @@ def test_a_cancelled_training_leaves_a_checkpoint(
     flow_run = newest_flow_run(api)
     prefect(env, "flow-run", "cancel", flow_run["id"])
     wait_for(lambda: newest_flow_run(api)["state_name"] == "Cancelled", timeout_s=120)
-    newest = max(training.glob("*/work/checkpoints/step-*"))
+    newest = max(training.glob("*/*/work/checkpoints/step-*"))
     # A stop inside an update saves no half update: the checkpoint of the step before remains.
     steps_lost = num_steps(training) - int(newest.name.removeprefix("step-"))
     assert steps_lost in (0, 1)

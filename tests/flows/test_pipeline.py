@@ -10,9 +10,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from artifacts.checking import verify
+from artifacts.handover import take_over
 from artifacts.identity import Reference
 from artifacts.lineage import format_lineage, lineage
 from artifacts.store import open_store, resolve
+from artifacts.waiting import wait_for_lease
 from flows.config import resolve_config
 from flows.plan import plan_stages
 from flows.presets import find_preset
@@ -148,7 +150,17 @@ def test_a_restart_keeps_the_ranges_that_were_finished(
         tracking=TrackingTarget(uri="", experiment=""),
     )
     start, stop = count_ranges(store, identity, config.tokenizer)[0]
-    count_range.fn(context, identity, config.tokenizer, number=0, start=start, stop=stop)
+    with wait_for_lease(store, identity, owner="a run that dies") as lease:
+        take_over(lease)
+        count_range.fn(
+            context,
+            identity,
+            config.tokenizer,
+            attempt=lease.attempt,
+            number=0,
+            start=start,
+            stop=stop,
+        )
     run(settings, only="count_pretokens")
     record = resolve(store, "count_pretokens")
     with get_client(sync_client=True) as client:
@@ -175,7 +187,7 @@ def test_a_plain_local_file_is_referenced_not_copied(
     """The corpus artifact of a local text holds its hash and its address only."""
     summary = run(settings, only="download")
     record = resolve(open_store(data_root / "artifacts"), summary["stages"][0]["fingerprint"])
-    assert [entry.uri for entry in record.external_files] == [corpus["train"].as_uri()]
+    assert [entry.uri for entry in record.external_files] == [str(corpus["train"])]
     assert [entry.name for entry in record.files] == ["document_hashes.npy"]
 
 
@@ -212,3 +224,16 @@ def test_mlflow_has_the_run_the_nested_runs_and_their_curves(
     train = nested["train_lm"]
     curve = client.get_metric_history(train.info.run_id, "train/loss")
     assert [point.step for point in sorted(curve, key=lambda point: point.step)] == [1, 2, 3, 4]
+
+
+def test_a_corpus_may_have_any_name(
+    run: Run, settings: list[str], corpus: dict[str, Path], tmp_path: Path
+) -> None:
+    """Blanks, umlauts, percent and number signs: a path is no address."""
+    folder = tmp_path / "my data #1 100%20 ü?"
+    folder.mkdir()
+    for path in corpus.values():
+        (folder / path.name).write_bytes(path.read_bytes())
+    odd = [f"corpus.{split}={folder / path.name}" for split, path in corpus.items()]
+    assert built(run([*settings, *odd])) == ALL_STAGES
+    assert built(run([*settings, *odd])) == []

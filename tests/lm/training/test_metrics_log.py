@@ -49,3 +49,14 @@ def test_numbers_that_are_no_json_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range float"):
         log.write(1, {"a": float("nan")})
     log.close()
+
+
+@pytest.mark.parametrize("bad", ["\0\0\0", "{", "[]", '{"a": 1}', '{"step": "x"}', "[" * 10**5])
+def test_a_damaged_line_ends_what_is_kept(tmp_path: Path, bad: str) -> None:
+    """What follows is written again; where the checkpoint knows more, that is taken."""
+    path = tmp_path / "m.jsonl"
+    first, second = '{"step": 1, "a": 1}\n', '{"step": 2, "a": 2}\n'
+    for before, expected in [("", first), (first + second, first + second)]:
+        path.write_text(f"{first}{bad}\n{second}")
+        MetricsLog(path, text_before=before).close()
+        assert path.read_text() == expected

@@ -60,3 +60,12 @@ def test_an_unknown_part_of_the_stdlib_is_refused() -> None:
     """There are two splits."""
     with pytest.raises(ValueError, match="must be stdlib:train or stdlib:valid"):
         source_of(CorpusConfig(train="stdlib:test"), "train")
+
+
+@pytest.mark.parametrize("name", ["a#1.txt.gz", "a?b.gz", "a b.gz", "ü.GZ"])
+def test_form_of_a_local_file_is_its_ending(tmp_path: Path, name: str) -> None:
+    """Signs that mean something in an address belong to the name of a file."""
+    path = tmp_path / name
+    for uri in (str(path), path.as_uri()):
+        source = source_of(CorpusConfig(train=uri, valid=uri), "train")
+        assert (source.form, source.local_path) == ("gzip", path)

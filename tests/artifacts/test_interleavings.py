@@ -1,0 +1,228 @@
+"""Builders of one artifact in every order of their steps, each of which may be the last one.
+
+What is published is complete and from one builder, it never changes, nobody reads what a builder
+wrote after its successor had begun, and from every state somebody can go on.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from artifacts import filesystem, lease, waiting
+from artifacts.checking import check
+from artifacts.handover import take_over
+from artifacts.lease import LeaseLostError
+from artifacts.mirror import mirror_files, restore_newest
+from artifacts.publishing import publish
+from artifacts.record import BuildFacts, Record
+from artifacts.staging import add_part, staged_parts
+from artifacts.store import Store, record_path
+from tests.artifacts.bucket import Bucket
+from tests.artifacts.conftest import identity_of
+from tests.artifacts.scheduler import (
+    Builder,
+    SteppedFilesystem,
+    explore,
+    finish,
+    forget,
+    sample,
+    start,
+    this_builder,
+)
+
+KEY = identity_of()
+OWN = ("a", "b")
+"""Files that differ from builder to builder, so that a mixture would be seen."""
+
+ALL = (*OWN, "mirror", "ranges")
+"""What a builder makes: also a mirror of its work, and a file that is the same for all."""
+
+
+def _is_quiet(call: str, path: str) -> bool:
+    """Tell the calls that need no stop of their own, so that there are fewer orders.
+
+    Nobody else can see data without a note, or files without a record. What a builder reads in its
+    own folder only its successor changes, by removing it as a whole.
+    """
+    if "/data/" in path or "/attempt-" in path or "/.checked/" in path:
+        return True
+    builder = this_builder()
+    is_own = builder is not None and f"-{builder.token}" in path
+    return "/.staging/" in path and (call == "rm_file" or (is_own and call in _READS))
+
+
+_READS = {"cat_file", "exists", "find", "info", "ls"}
+
+
+class _SerialPool:
+    """Makes the calls of a pool one after the other, in the caller's thread."""
+
+    def __init__(self, _: int) -> None:
+        pass
+
+    def __enter__(self) -> _SerialPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def map(self, call: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
+        return list(map(call, *arguments))
+
+
+@pytest.fixture(autouse=True)
+def _deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each builder its own clock, which only its own waiting moves, and its own ids."""
+    real_id, real_attempt = uuid.uuid4, waiting._Wait.attempt
+
+    def new_id() -> uuid.UUID:
+        builder = this_builder()
+        if builder is None:
+            return real_id()
+        builder.num_ids += 1
+        return uuid.uuid5(uuid.NAMESPACE_OID, f"{builder.name} {builder.num_ids}")
+
+    def sleep(_: float) -> None:
+        if builder := this_builder():
+            builder.seconds += 2 * lease.TIME_TO_LIVE_S
+
+    def attempt(wait: Any) -> lease.Lease | None:
+        held = real_attempt(wait)
+        forget("waits", wait._sign, monotonic() - wait._since)
+        return held
+
+    def monotonic() -> float:
+        builder = this_builder()
+        return builder.seconds if builder else 0.0
+
+    clock = SimpleNamespace(sleep=sleep, monotonic=monotonic, time=lambda: 0.0)
+    monkeypatch.setattr(uuid, "uuid4", new_id)
+    monkeypatch.setattr(waiting._Wait, "attempt", attempt)
+    for module in (lease, waiting):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(lease, "CONFIRM_S", 0.0)
+    monkeypatch.setattr(waiting, "HEARTBEAT_S", threading.TIMEOUT_MAX)
+    monkeypatch.setattr(waiting._Wait, "_tell", lambda *_: None)
+    monkeypatch.setattr(filesystem, "ThreadPoolExecutor", _SerialPool)
+
+
+def _store(fs: Any, machine: Path) -> Store:
+    return Store(url="bucket://s", fs=fs, root="s", cache_dir=machine)
+
+
+def _build(bucket: Bucket, folder: Path, name: str, parts: Sequence[str] = ALL) -> Record:
+    """Do what a stage does: wait, look, take over, work on, stage, publish."""
+    store = _store(SteppedFilesystem(bucket, _is_quiet), folder / name)
+    with waiting.wait_for_lease(store, KEY, owner=name) as held:
+        if builder := this_builder():
+            builder.token = held.token
+        forget("has the lease", held.attempt)
+        found = check(store, KEY)
+        if found.status == "hit" and found.record is not None:
+            return found.record
+        forget("found nothing", held.attempt)
+        staging = take_over(held)
+        forget("has taken over", held.attempt, restore_newest(staging))
+        held.beat()
+        forget("works", held.attempt)
+        if "mirror" in parts:
+            work = folder / f"{name}-work"
+            work.write_text(held.attempt)
+            mirror_files(staging, "00000001", {"work": work})
+        forget("stages", held.attempt)
+        for part in sorted(set(parts) - {"mirror"} - (staged_parts(staging).keys() - set(OWN))):
+            path = folder / f"{name}-{part}"
+            path.write_text("counted" if part == "ranges" else held.attempt)
+            add_part(staging, path, part, replace=part in OWN)
+        forget("publishes", held.attempt, sorted(staging.promised))
+        return publish(staging, KEY, BuildFacts())
+
+
+class _World:
+    """The store that the builders share, made anew for each path."""
+
+    def __init__(self, folder: Path, names: Sequence[str], parts: Sequence[str] = ALL) -> None:
+        self.folder, self.names, self.parts = folder, names, parts
+        self.bucket = Bucket()
+        self._examined: set[int] = set()
+
+    def begin(self) -> list[Builder]:
+        self.bucket = Bucket()
+        return [
+            start(name, partial(_build, self.bucket, self.folder, name, self.parts))
+            for name in self.names
+        ]
+
+    def content(self) -> dict[str, bytes]:
+        return self.bucket.content
+
+    def examine(self, builders: Sequence[Builder]) -> None:
+        assert self.bucket.violations == []
+        record = _assert_whole(self.bucket)
+        assert record is None or set(record.file_names) == set(self.parts) - {"mirror"}
+        for builder in builders:
+            assert builder.error is None or isinstance(builder.error, LeaseLostError), builder.error
+            assert builder.result is None or builder.result == record
+        world = hash(frozenset(self.bucket.content.items()))
+        if world not in self._examined:
+            self._examined.add(world)
+            self._assert_somebody_can_go_on(record)
+
+    def _assert_somebody_can_go_on(self, record: Record | None) -> None:
+        later = Bucket(self.bucket.content)
+        later.late = set(self.bucket.late)
+        rescuer = start("rescuer", partial(_build, later, self.folder, "rescuer", self.parts))
+        finish(rescuer)
+        assert rescuer.error is None, rescuer.error
+        assert isinstance(rescuer.result, Record)
+        assert record in (None, rescuer.result)
+        assert _assert_whole(later) == rescuer.result
+        assert later.violations == []
+
+
+def _assert_whole(bucket: Bucket) -> Record | None:
+    """Return the published record; its files are there, and those that differ are one builder's."""
+    store = _store(bucket, Path())
+    data = bucket.content.get(record_path(store, KEY))
+    if data is None:
+        return None
+    record = Record.from_json(json.loads(data))
+    folder = f"s/{record.place}/{record.folder}"
+    files = {entry.name: bucket.content[f"{folder}/{entry.name}"] for entry in record.files}
+    assert files.get("ranges", b"counted") == b"counted"
+    assert len({files[name] for name in OWN if name in files}) == 1
+    return record
+
+
+@pytest.mark.parametrize("names", [["one", "two"], ["one", "two", "three"]], ids=len)
+def test_some_orders_of_the_steps_of_builders(tmp_path: Path, names: list[str]) -> None:
+    """A selection of what the slow tests explore."""
+    world = _World(tmp_path, names)
+    explored = sample(world.begin, world.examine, num_paths=30, seed=len(names))
+    assert explored.num_steps > 30 * 20 * len(names)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_all_orders_of_the_steps_of_two_builders(tmp_path: Path) -> None:
+    """Each state is also one in which both builders died: then a third one completes the work."""
+    world = _World(tmp_path, ["one", "two"], ["a"])
+    explored = explore(world.begin, world.content, world.examine)
+    assert explored.num_states > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_many_orders_of_the_steps_of_three_builders(tmp_path: Path) -> None:
+    """All orders of three are too many."""
+    world = _World(tmp_path, ["one", "two", "three"])
+    sample(world.begin, world.examine, num_paths=3000, seed=0)

@@ -1,0 +1,57 @@
+"""`owt artifacts verify` counts all that is damaged, and the next run finds it, too."""
+
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from artifacts.checking import check
+from artifacts.identity import Identity
+from artifacts.publishing import publish
+from artifacts.record import BuildFacts
+from artifacts.staging import add_part, open_staging
+from artifacts.store import list_records, open_store
+from flows.cli.artifacts import app
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A local store with one artifact."""
+    root = tmp_path / "store"
+    identity = Identity(stage="download", version=1, config={}, inputs={})
+    staging = open_staging(open_store(root), identity)
+    (tmp_path / "a").write_bytes(b"a")
+    add_part(staging, tmp_path / "a", "a")
+    publish(staging, identity, BuildFacts())
+    return root
+
+
+def verify(root: Path) -> tuple[int, str]:
+    """Run the command and return its exit code and what it printed on one line."""
+    done = CliRunner().invoke(app, ["verify", "--store", str(root)])
+    return done.exit_code, done.output.replace("\n", "")
+
+
+def test_verify_counts_a_damaged_record(root: Path) -> None:
+    """A record that cannot be read is damage, though no artifact is known by it."""
+    store = open_store(root)
+    (record,) = list_records(store)
+    assert verify(root) == (0, f"{record.place}: sound")
+    (root / record.place / "record.json").write_text("{")
+    code, output = verify(root)
+    assert code == 1
+    assert "1 of 1 damaged" in output
+
+
+def test_what_verify_promises_happens(root: Path) -> None:
+    """After a flipped byte behind an old date, the artifact is no longer a hit."""
+    store = open_store(root)
+    (record,) = list_records(store)
+    path = root / record.place / record.folder / "a"
+    before = path.stat()
+    path.chmod(0o644)
+    path.write_bytes(b"b")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert verify(root)[0] == 1
+    assert check(store, record).status == "stale"
