@@ -252,9 +252,11 @@ def mark_piece(
     count, target = np.int64(0), begin + piece_bytes
     while begin < min(length, target):
         # A special token that begins before the target is found, so no cut there is inside of one.
+        # Of those behind it a longer one may lie across the limit, so none is taken.
         limit = min(length, target + longest)
         end, special = find_special(data, begin, limit, specials)
-        if special < 0 and limit < length:
+        if limit < length and (special < 0 or end >= target):
+            special = np.int64(-1)
             end = _last_safe_place(data, begin, target)
             if end < 0:
                 target += piece_bytes

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import byte_strings, special_token_lists
@@ -90,6 +90,7 @@ def test_pretokens_are_those_of_regex(data: bytes, special_tokens: list[str]) ->
 
 
 @given(data=byte_strings(60), special_tokens=special_token_lists(), piece_bytes=st.integers(1, 100))
+@example(data=b"a b <|endoftext|>", special_tokens=["<|endoftext|>", "<|end"], piece_bytes=1)
 def test_pieces_joined_are_the_whole(
     data: bytes, special_tokens: list[str], piece_bytes: int
 ) -> None:
