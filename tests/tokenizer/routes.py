@@ -48,17 +48,17 @@ def windows_of(window_bytes: int, search_bytes: int) -> Iterator[None]:
 
 
 def differing_routes(tokenizer: Tokenizer, path: Path, range_bytes: int) -> list[str]:
-    """Return by which routes a text has other ids or counts than by the reference."""
+    """Return by which routes a text has other ids, documents or counts than by the reference.
+
+    Documents end at the first special token.
+    """
     data = path.read_bytes()
     options: dict[str, Any] = {
         "pattern": tokenizer.pattern,
         "special_tokens": tokenizer.special_tokens,
     }
     divided = byte_ranges(path, range_bytes, **options)
-    routes = {
-        "whole": tokenizer.encode_bytes(data),
-        "shards": [one for span in divided for one in _encoded(tokenizer, path, span)],
-    }
+    routes = {"shards": _joined([_encoded(tokenizer, path, span) for span in divided])}
     counted = {
         "ranges": merge(
             count_pretokens(path, start=start, stop=stop, **options) for start, stop in divided
@@ -68,8 +68,12 @@ def differing_routes(tokenizer: Tokenizer, path: Path, range_bytes: int) -> list
         routes[f"{number} threads"] = _encoded(tokenizer, path, (0, None), number)
         counted[f"{number} threads"] = count_pretokens(path, num_threads=number, **options)
     ids = reference.encode(data, tokenizer.vocab, tokenizer.merges, **options)
+    separator = tokenizer.special_token_ids[tokenizer.special_tokens[0]]
+    ends = [place + 1 for place, token_id in enumerate(ids) if token_id == separator]
+    starts = [place for place in (0, *ends) if place < len(ids)]
     counts = reference.count_pretokens(data, **options)
-    different = [f"ids of {route}" for route, found in routes.items() if found != ids]
+    different = ["ids of the whole"] if tokenizer.encode_bytes(data) != ids else []
+    different += [f"shard of {route}" for route, found in routes.items() if found != (ids, starts)]
     return different + [
         f"counts of {route}" for route, found in counted.items() if as_dict(found) != counts
     ]
@@ -77,16 +81,26 @@ def differing_routes(tokenizer: Tokenizer, path: Path, range_bytes: int) -> list
 
 def _encoded(
     tokenizer: Tokenizer, path: Path, span: tuple[int, int | None], num_threads: int = 1
-) -> list[int]:
-    output = path.with_suffix(".npy")
+) -> tuple[list[int], list[int]]:
+    """Return the ids of a range, and the places in them where documents start."""
+    output, documents_output = path.with_suffix(".npy"), path.with_suffix(".documents.npy")
     encode_file(
         tokenizer,
         path,
         start=span[0],
         stop=span[1],
         output=output,
-        documents_output=path.with_suffix(".documents.npy"),
+        documents_output=documents_output,
+        document_separator=tokenizer.special_tokens[0],
         num_threads=num_threads,
     )
-    ids: list[int] = np.load(output).tolist()
-    return ids
+    return np.load(output).tolist(), np.load(documents_output).tolist()
+
+
+def _joined(shards: list[tuple[list[int], list[int]]]) -> tuple[list[int], list[int]]:
+    ids: list[int] = []
+    starts: list[int] = []
+    for shard_ids, shard_starts in shards:
+        starts += [place + len(ids) for place in shard_starts]
+        ids += shard_ids
+    return ids, starts

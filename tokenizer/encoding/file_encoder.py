@@ -17,7 +17,7 @@ from tokenizer.encoding.shard import ShardWriter
 from tokenizer.encoding.tokenizer import Tokenizer
 from tokenizer.special_tokens import END_OF_TEXT
 from tokenizer.text.cuts import CutRule, cut_rule
-from tokenizer.text.ranges import cut_range
+from tokenizer.text.ranges import cut_range, follows_special
 from tokenizer.text.windows import (
     PADDING_BYTES,
     WINDOW_BYTES,
@@ -25,7 +25,6 @@ from tokenizer.text.windows import (
     iter_windows,
     open_source,
     range_end,
-    read_bytes,
     read_into,
 )
 
@@ -156,8 +155,7 @@ def _write_windows(
 
 
 def _begins_document(job: _Job, start: int) -> bool:
-    before = read_bytes(job.source, max(0, start - len(job.separator)), start)
-    return start == 0 or before == job.separator
+    return start == 0 or follows_special(job.source, start, job.separator, job.rule)
 
 
 def _encode_range(

@@ -5,7 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from tokenizer.patterns import is_gpt2_pattern
-from tokenizer.text.cuts import CutRule, cut_rule, first_special_cut, first_whitespace_cut
+from tokenizer.special_tokens import cut_at_special_tokens
+from tokenizer.text.cuts import (
+    CutRule,
+    cut_rule,
+    first_special_cut,
+    first_whitespace_cut,
+    last_cut,
+)
 from tokenizer.text.windows import ByteSource, open_source, read_bytes
 
 _SEARCH_BYTES = 2**16
@@ -60,6 +67,24 @@ def cut_range(
             cuts.append(cut)
         target += range_bytes
     return list(zip(cuts, [*cuts[1:], stop], strict=True)) if stop > start else []
+
+
+def follows_special(source: ByteSource, place: int, special: bytes, rule: CutRule) -> bool:
+    """Tell whether the token before `place`, a safe cut, is this special token.
+
+    The bytes before it do not tell: they may be the end of a longer special token, or the scan may
+    have taken one that overlaps them. So the scan is repeated from a safe cut before.
+    """
+    if read_bytes(source, max(0, place - len(special)), place) != special:
+        return False
+    size = _SEARCH_BYTES
+    while True:
+        data = read_bytes(source, max(0, place - size), place)
+        begin = 0 if size >= place else last_cut(data, rule.context_bytes, len(data) - 1, rule)
+        if begin is not None:
+            parts = [(b"", None), *cut_at_special_tokens(data[begin:], rule.special_pattern)]
+            return parts[-1][0] == b"" and parts[-2][1] == special
+        size *= 2
 
 
 def _find_cut(

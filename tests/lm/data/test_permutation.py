@@ -42,6 +42,8 @@ def test_permute_refuses_an_index_outside() -> None:
     """An index beyond the size is the caller's mistake."""
     with pytest.raises(ValueError, match=r"must lie in 0\.\.9"):
         permute(np.array([10]), size=10, key=0)
+    with pytest.raises(ValueError, match=r"found -1 to 3"):
+        permute(np.array([3, -1]), size=10, key=0)
 
 
 def test_permute_keeps_its_order() -> None:

@@ -57,3 +57,19 @@ def test_adamw_groups_are_updated_by_adamw() -> None:
         optimizer.step()
         peer.step()
     torch.testing.assert_close(ours, theirs)
+
+
+def test_a_closure_s_loss_is_returned() -> None:
+    """As with torch's optimizers, `step` computes the loss again and returns it."""
+    parameter = torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = Muon(
+        [{"params": [parameter], "kind": "muon", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0}]
+    )
+
+    def closure() -> float:
+        loss = parameter.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
+        return float(loss.detach())
+
+    assert optimizer.step(closure) == 4.0
+    assert not torch.equal(parameter, torch.ones(2, 2))

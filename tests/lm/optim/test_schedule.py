@@ -92,3 +92,13 @@ def test_the_factor_is_the_share_of_the_peak() -> None:
 def test_no_warmup_starts_at_the_peak() -> None:
     """warmup_steps=0 divides by nothing."""
     assert learning_rate(0, TrainConfig(warmup_steps=0)) == pytest.approx(3e-3)
+    course = cosine_learning_rate(
+        0, max_learning_rate=1.0, min_learning_rate=0.1, warmup_steps=0, cosine_steps=10
+    )
+    assert course == 1.0
+
+
+def test_without_a_decay_share_the_rate_stays_at_the_peak() -> None:
+    """wsd_decay_share=0 divides by nothing either."""
+    stable = TrainConfig(schedule="wsd", wsd_decay_share=0.0, max_steps=100, warmup_steps=10)
+    assert learning_rate(99, stable) == pytest.approx(stable.max_learning_rate)

@@ -85,6 +85,14 @@ def test_shards_joined_are_the_whole(tmp_path: Path, range_bytes: int) -> None:
     assert starts == documents
 
 
+def test_a_separator_that_is_no_special_token_begins_no_document(tmp_path: Path) -> None:
+    """A shard that begins after the separator's text continues the one document of the text."""
+    tokenizer = trained(TEXT[:400], 300, [])
+    begin = TEXT.index(EOT.encode()) + len(EOT)
+    _, documents, result = encoded(tokenizer, tmp_path, TEXT, start=begin)
+    assert (documents, result.num_documents) == ([], 0)
+
+
 def test_threads_make_no_difference(tmp_path: Path) -> None:
     """One and several threads write the same bytes."""
     data = TEXT * 300
