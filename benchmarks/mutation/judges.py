@@ -81,7 +81,11 @@ JUDGES = {
     "tokenizer/kernels/wide_characters.py": _STARTS,
     "tokenizer/kernels/boundaries.py": _STARTS,
     "tokenizer/kernels/intrinsics.py": f"{_TOKENIZER}/kernels/test_intrinsics.py {_STARTS}",
+    "tokenizer/kernels/wide_blocks.py": f"{_TOKENIZER}/kernels/test_wide_blocks.py",
+    "tokenizer/kernels/atomics.py": f"{_TOKENIZER}/kernels/test_atomics.py",
     "tokenizer/kernels/encode_table.py": _LONG,
+    "tokenizer/kernels/encode_window.py": _LONG,
+    "tokenizer/encoding/known_pretokens.py": f"{_TOKENIZER}/encoding/test_fast.py",
     "tokenizer/encoding/fast.py": f"{_TOKENIZER}/encoding/test_fast.py {_ENCODING}",
     "tokenizer/encoding/file_encoder.py": f"{_SHARDS} {_TOKENIZER}/test_routes.py",
 }
