@@ -51,8 +51,11 @@ def _is_quiet(call: str, path: str) -> bool:
     """Tell the calls that need no stop of their own, so that there are fewer orders.
 
     Nobody else can see data without a note, or files without a record. What a builder reads in its
-    own folder only its successor changes, by removing it as a whole.
+    own folder only its successor changes, by removing it as a whole. A note of a lease is read in
+    the moment after it was listed.
     """
+    if call == "cat_file" and "/.leases/" in path:
+        return True
     if "/data/" in path or "/attempt-" in path or "/.checked/" in path:
         return True
     builder = this_builder()
@@ -217,7 +220,7 @@ def test_all_orders_of_the_steps_of_two_builders(tmp_path: Path) -> None:
     """Each state is also one in which both builders died: then a third one completes the work."""
     world = _World(tmp_path, ["one", "two"], ["a"])
     explored = explore(world.begin, world.content, world.examine)
-    assert explored.num_states > 10_000
+    assert explored.num_states > 5_000
 
 
 @pytest.mark.slow
