@@ -216,11 +216,11 @@ def test_some_orders_of_the_steps_of_builders(tmp_path: Path, names: list[str]) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_all_orders_of_the_steps_of_two_builders(tmp_path: Path) -> None:
-    """Each state is also one in which both builders died: then a third one completes the work."""
+def test_orders_of_the_steps_of_two_builders_state_by_state(tmp_path: Path) -> None:
+    """All orders, up to a limit; from each state, as if both had died, a third one goes on."""
     world = _World(tmp_path, ["one", "two"], ["a"])
-    explored = explore(world.begin, world.content, world.examine)
-    assert explored.num_states > 5_000
+    explored = explore(world.begin, world.content, world.examine, max_states=100_000)
+    assert explored.is_complete or explored.num_states >= 100_000
 
 
 @pytest.mark.slow
