@@ -182,7 +182,7 @@ class _World:
 
     def _assert_somebody_can_go_on(self, record: Record | None) -> None:
         later = Bucket(self.bucket.content)
-        later.late = set(self.bucket.late)
+        later.late, later.derived = set(self.bucket.late), set(self.bucket.derived)
         rescuer = start("rescuer", partial(_build, later, self.folder, "rescuer", self.parts))
         finish(rescuer)
         assert rescuer.error is None, rescuer.error
