@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.artifacts.scheduler import World, this_builder
+from tests.artifacts.scheduler import World
 
 _ATTEMPT = re.compile(r"(.*/\.staging/[^/]+/[^/]+)/([0-9]{8})-[^/]+/")
 
@@ -19,6 +19,8 @@ class Bucket:
         self.content: World = dict(content or {})
         self.late: set[str] = set()
         """Paths written by builders whose successor had begun by then."""
+        self.derived: set[str] = set()
+        """Copies of those."""
         self.violations: list[str] = []
 
     def unstrip_protocol(self, path: str) -> str:
@@ -27,7 +29,6 @@ class Bucket:
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
         """Return a file's content, or a range of it."""
-        self._note_read(path)
         return self._get(path)[start:end]
 
     def pipe_file(self, path: str, data: bytes, mode: str = "overwrite") -> None:
@@ -46,8 +47,10 @@ class Bucket:
 
     def cp_file(self, source: str, path: str) -> None:
         """Copy a file within the store."""
-        self._note_read(source)
+        is_late = source in self.late | self.derived
         self._put(path, self._get(source))
+        if is_late:
+            self.derived.add(path)
 
     def rm_file(self, path: str) -> None:
         """Remove a file; nobody removes a published record here."""
@@ -56,6 +59,7 @@ class Bucket:
             self.violations.append(f"{path} was removed")
         del self.content[path]
         self.late.discard(path)
+        self.derived.discard(path)
 
     def ls(self, folder: str, *, detail: bool) -> list[str]:
         """List what is directly below a folder."""
@@ -93,6 +97,9 @@ class Bucket:
             self.violations.append(f"{path} was written twice")
         self.content[path] = data
         self.late.discard(path)
+        self.derived.discard(path)
+        if path.endswith("/begun"):
+            self._check_begin(path)
         if (found := _ATTEMPT.match(path)) and self._has_begun_after(*found.groups()):
             self.late.add(path)
 
@@ -100,7 +107,11 @@ class Bucket:
         names = [p[len(staging) + 1 :] for p in self._below(staging) if p.endswith("/begun")]
         return any(name[:8] > number for name in names)
 
-    def _note_read(self, path: str) -> None:
-        builder = this_builder()
-        if path in self.late and builder is not None and f"-{builder.token}" not in path:
-            self.violations.append(f"{builder.name} read {path}, written by one that lost")
+    def _check_begin(self, path: str) -> None:
+        """Note a hand-over that ended with something that a lost builder wrote too late."""
+        found = _ATTEMPT.match(path)
+        if found is None or self._has_begun_after(*found.groups()):
+            return  # it is lost itself, and nobody will read it
+        taken = [copy for copy in self.derived if copy.startswith(path.removesuffix("begun"))]
+        if taken:
+            self.violations.append(f"{path} has {taken}, written by one that lost")

@@ -155,6 +155,8 @@ class Explored:
     num_states: int = 0
     num_paths: int = 0
     num_steps: int = 0
+    is_complete: bool = False
+    """Whether no branch was left out."""
 
 
 Begin = Callable[[], Sequence[Builder]]
@@ -164,17 +166,25 @@ Examine = Callable[[Sequence[Builder]], None]
 """Checks a state, given the builders; it may change nothing."""
 
 
-def explore(begin: Begin, world: Callable[[], World], examine: Examine) -> Explored:
-    """Follow every order of steps, and examine each new state and each end."""
-    explored, seen = Explored(), set[bytes]()
+def explore(
+    begin: Begin, world: Callable[[], World], examine: Examine, *, max_states: int
+) -> Explored:
+    """Follow every order of steps, and examine each new state and each end, up to a limit.
+
+    Branches are taken in a random order, the same one each time, so that what a limit leaves out
+    is spread over all of the work.
+    """
+    explored, seen, draw = Explored(), set[bytes](), random.Random(0)
     todo: list[list[int]] = [[]]
-    while todo:
+    while todo and len(seen) < max_states:
         explored.num_paths += 1
         builders = begin()
+        place = draw.randrange(len(todo))
+        todo[place], todo[-1] = todo[-1], todo[place]
         todo += _follow(todo.pop(), builders, world, examine, seen, explored)
         for builder in builders:
             stop(builder)
-    explored.num_states = len(seen)
+    explored.num_states, explored.is_complete = len(seen), not todo
     return explored
 
 

@@ -51,8 +51,11 @@ def _is_quiet(call: str, path: str) -> bool:
     """Tell the calls that need no stop of their own, so that there are fewer orders.
 
     Nobody else can see data without a note, or files without a record. What a builder reads in its
-    own folder only its successor changes, by removing it as a whole.
+    own folder only its successor changes, by removing it as a whole. A note of a lease is read in
+    the moment after it was listed.
     """
+    if call == "cat_file" and "/.leases/" in path:
+        return True
     if "/data/" in path or "/attempt-" in path or "/.checked/" in path:
         return True
     builder = this_builder()
@@ -179,7 +182,7 @@ class _World:
 
     def _assert_somebody_can_go_on(self, record: Record | None) -> None:
         later = Bucket(self.bucket.content)
-        later.late = set(self.bucket.late)
+        later.late, later.derived = set(self.bucket.late), set(self.bucket.derived)
         rescuer = start("rescuer", partial(_build, later, self.folder, "rescuer", self.parts))
         finish(rescuer)
         assert rescuer.error is None, rescuer.error
@@ -213,11 +216,11 @@ def test_some_orders_of_the_steps_of_builders(tmp_path: Path, names: list[str]) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_all_orders_of_the_steps_of_two_builders(tmp_path: Path) -> None:
-    """Each state is also one in which both builders died: then a third one completes the work."""
+def test_orders_of_the_steps_of_two_builders_state_by_state(tmp_path: Path) -> None:
+    """All orders, up to a limit; from each state, as if both had died, a third one goes on."""
     world = _World(tmp_path, ["one", "two"], ["a"])
-    explored = explore(world.begin, world.content, world.examine)
-    assert explored.num_states > 10_000
+    explored = explore(world.begin, world.content, world.examine, max_states=100_000)
+    assert explored.is_complete or explored.num_states >= 100_000
 
 
 @pytest.mark.slow

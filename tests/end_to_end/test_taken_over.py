@@ -49,7 +49,7 @@ def start(settings: list[str]) -> Iterator[Start]:
     for process in started:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()  # closes the pipe, too
 
 
 def _wait_for_steps(root: Path, process: "subprocess.Popen[str]", num_steps: int) -> None:
