@@ -39,6 +39,9 @@ from tests.artifacts.scheduler import (
     this_builder,
 )
 
+NUM_STATES, NUM_ORDERS = 5_000, 150
+"""How much the slow tests explore: a minute or two. Raise them for a search of hours."""
+
 KEY = identity_of()
 OWN = ("a", "b")
 """Files that differ from builder to builder, so that a mixture would be seen."""
@@ -215,17 +218,15 @@ def test_some_orders_of_the_steps_of_builders(tmp_path: Path, names: list[str]) 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_orders_of_the_steps_of_two_builders_state_by_state(tmp_path: Path) -> None:
     """All orders, up to a limit; from each state, as if both had died, a third one goes on."""
     world = _World(tmp_path, ["one", "two"], ["a"])
-    explored = explore(world.begin, world.content, world.examine, max_states=100_000)
-    assert explored.is_complete or explored.num_states >= 100_000
+    explored = explore(world.begin, world.content, world.examine, max_states=NUM_STATES)
+    assert explored.is_complete or explored.num_states >= NUM_STATES
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_many_orders_of_the_steps_of_three_builders(tmp_path: Path) -> None:
     """All orders of three are too many."""
     world = _World(tmp_path, ["one", "two", "three"])
-    sample(world.begin, world.examine, num_paths=3000, seed=0)
+    sample(world.begin, world.examine, num_paths=NUM_ORDERS, seed=0)

@@ -18,7 +18,7 @@ from artifacts.store import open_store, published_path, resolve
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
-NUM_STEPS = 400
+NUM_STEPS = 200
 
 Start = Callable[[Path], "subprocess.Popen[str]"]
 
