@@ -8,9 +8,11 @@ from prefect import runtime
 from prefect.artifacts import create_link_artifact
 
 from flows.config import PipelineConfig
+from flows.dead_runs import end_killed_runs
 from flows.selection import Selection
 from flows.settings import EXPERIMENT, MLFLOW_PAGE, code_version, data_root, tracking_uri
 from tasks.context import RunContext
+from tasks.dead_runs import FLOW_RUN_TAG, process_tag
 from tasks.tracking import TrackedRun, TrackingTarget, page_address, start_pipeline_run
 
 
@@ -44,15 +46,19 @@ def _open_tracked_run(config: PipelineConfig, preset: str, root: Path) -> Tracke
     (root / "mlflow").mkdir(parents=True, exist_ok=True)
     params = dataclasses.asdict(config)
     del params["run"]
+    target = TrackingTarget(uri=uri, experiment=EXPERIMENT, artifact_location=artifacts)
+    killed = end_killed_runs(target)
     return start_pipeline_run(
-        TrackingTarget(uri=uri, experiment=EXPERIMENT, artifact_location=artifacts),
+        target,
         name=str(runtime.flow_run.name or preset),
         params=params,
         tags={
             "preset": preset,
             "corpus": config.corpus.name,
-            "prefect.flow_run_id": str(runtime.flow_run.id or ""),
+            FLOW_RUN_TAG: str(runtime.flow_run.id or ""),
             "prefect.flow_run_url": _flow_run_page(),
+            **process_tag(),
+            **({"continues": " ".join(killed)} if killed else {}),
         },
     )
 

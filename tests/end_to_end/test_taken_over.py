@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,12 @@ def _published(root: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
+def _shown(database: Path, query: str) -> set[str]:
+    """Return the states in which a database shows its runs."""
+    with closing(sqlite3.connect(database)) as connection:
+        return {state for (state,) in connection.execute(query)}
+
+
 def _silence(root: Path) -> None:
     """Let others take the holder for dead after a second instead of a minute."""
     (path,) = (root / "artifacts" / ".leases" / "train_lm").glob("*/*.json")
@@ -94,6 +101,14 @@ def test_killed_and_suspended_trainings_end_in_the_same_bytes(start: Start, tmp_
     first.wait()
     assert "waiting for" not in _finished(start(killed))
     assert _published(killed) == _published(undisturbed)
+    assert _shown(killed / "mlflow" / "mlflow.db", "SELECT status FROM runs") == {
+        "KILLED",
+        "FINISHED",
+    }
+    assert _shown(killed / "prefect" / "prefect.db", "SELECT state_type FROM flow_run") == {
+        "CRASHED",
+        "COMPLETED",
+    }
 
     sleeper = start(suspended)
     _wait_for_steps(suspended, sleeper, NUM_STEPS // 3)
