@@ -33,14 +33,18 @@ class FastEncoder:
         vocab: Mapping[int, bytes],
         merges: Sequence[tuple[bytes, bytes]],
         special_tokens: Sequence[str] = (),
+        *,
+        ids: Mapping[bytes, int] | None = None,
     ) -> None:
-        """Build the tables; a few tens of milliseconds for 50,000 merges.
+        """Build the tables; some twenty milliseconds for 50,000 merges.
+
+        `ids` is the vocabulary the other way round, where the caller has that.
 
         Raises:
             ValueError: The vocabulary is larger than the kernels' tables can hold.
         """
         announce_compile(encode_window, "encoding")
-        ids = {token: token_id for token_id, token in vocab.items()}
+        ids = ids or {token: token_id for token_id, token in vocab.items()}
         self.merges = merge_tables(ids, merges)
         self._dtype = id_dtype(max(vocab) + 1)
         specials = sorted((token.encode("utf-8") for token in special_tokens), key=len)[::-1]

@@ -82,6 +82,7 @@ class Tokenizer:
         for token in self.special_tokens:
             ids.setdefault(token.encode("utf-8"), len(ids))
         self.vocab = {token_id: token for token, token_id in ids.items()}
+        self._ids = ids
         self.special_token_ids = {token: ids[token.encode()] for token in self.special_tokens}
         self._is_fast = is_gpt2_pattern(pattern)
         self._fast_encoder: FastEncoder | None = None
@@ -189,7 +190,9 @@ class Tokenizer:
             # Numba takes half a second to import and start, so short texts do without.
             from tokenizer.encoding.fast import FastEncoder
 
-            self._fast_encoder = FastEncoder(self.vocab, self.merges, self.special_tokens)
+            self._fast_encoder = FastEncoder(
+                self.vocab, self.merges, self.special_tokens, ids=self._ids
+            )
         return self._fast_encoder
 
 
