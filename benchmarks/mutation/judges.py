@@ -59,7 +59,7 @@ JUDGES = {
     "artifacts/record.py": (
         f"tests/artifacts/test_record.py {_STORE} tests/artifacts/test_hostile_store.py"
     ),
-    "artifacts/json_text.py": "tests/artifacts/test_record.py tests/artifacts/test_hostile_store.py",
+    "artifacts/json_text.py": "tests/artifacts/test_json_text.py tests/artifacts/test_record.py",
     "artifacts/names.py": "tests/artifacts/test_names.py tests/artifacts/test_hostile_store.py",
     "artifacts/builder_process.py": "tests/artifacts/test_lease.py",
     "artifacts/lease.py": _ORDERS,
