@@ -21,6 +21,7 @@ from artifacts import filesystem, lease, lease_chain, waiting
 from artifacts.builder_process import is_dead, this_process
 from artifacts.identity import Reference
 from artifacts.lease import LeaseLostError, describe_lease
+from artifacts.lease_chain import Link
 from artifacts.store import hidden_path, open_store
 from artifacts.waiting import wait_for_lease
 
@@ -337,6 +338,11 @@ def test_number_is_never_used_twice(store: Store) -> None:
     # One more than the highest stays, so that who lists while the next one begins finds one.
     left = filesystem.names_in(store.fs, hidden_path(store, "leases", KEY))
     assert sorted(left) == ["00000002.json", "00000003.json"]
+    # Who was paused before it created its number finds that it is long past, and leaves no trace.
+    note = lease_chain.highest(store, KEY).note
+    assert note is not None
+    assert not lease_chain.append(store, KEY, Link(0, None), replace(note, token="late"))
+    assert filesystem.names_in(store.fs, hidden_path(store, "leases", KEY)) == left
 
 
 def test_process_that_cannot_be_looked_up_is_not_dead() -> None:
