@@ -310,6 +310,9 @@ def test_late_sign_of_life_does_not_undo_the_end(
         steps.watch(1, hesitate)
         assert on_its_way.wait(30)
     steps.end()
+    for thread in threading.enumerate():
+        if thread.name == "artifact-lease":
+            thread.join()
     assert _holder(steps.store) == ""
 
 
