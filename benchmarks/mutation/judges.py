@@ -15,7 +15,10 @@ _COUNTS = " ".join(
 _MERGES = f"{_TOKENIZER}/training/test_train.py"
 _LONG = f"{_TOKENIZER}/kernels/test_ranked_merges.py {_TOKENIZER}/encoding/test_fast.py"
 _STARTS = f"{_TOKENIZER}/kernels/test_boundaries.py"
-_STORE = "tests/artifacts/test_publishing.py tests/artifacts/test_staging.py"
+_STORE = " ".join(
+    f"tests/artifacts/test_{name}.py" for name in ("lease", "staging", "handover", "publishing")
+)
+_ORDERS = f"{_STORE} tests/artifacts/test_interleavings.py"
 _OPTIM = "tests/lm/optim"
 _CHECKPOINT = "tests/lm/checkpoint"
 
@@ -53,10 +56,19 @@ JUDGES = {
     "tokenizer/formats/vocabulary.py": f"{_TOKENIZER}/test_reference.py {_FORMATS}",
     "artifacts/fingerprint.py": "tests/artifacts/test_fingerprint.py",
     "artifacts/identity.py": "tests/artifacts/test_identity.py tests/artifacts/test_fingerprint.py",
-    "artifacts/record.py": f"tests/artifacts/test_record.py {_STORE}",
-    "artifacts/lease.py": f"tests/artifacts/test_lease.py {_STORE}",
-    "artifacts/publishing.py": _STORE,
-    "artifacts/staging.py": _STORE,
+    "artifacts/record.py": (
+        f"tests/artifacts/test_record.py {_STORE} tests/artifacts/test_hostile_store.py"
+    ),
+    "artifacts/json_text.py": "tests/artifacts/test_json_text.py tests/artifacts/test_record.py",
+    "artifacts/names.py": "tests/artifacts/test_names.py tests/artifacts/test_hostile_store.py",
+    "artifacts/builder_process.py": "tests/artifacts/test_lease.py",
+    "artifacts/lease.py": _ORDERS,
+    "artifacts/lease_chain.py": _ORDERS,
+    "artifacts/waiting.py": _ORDERS,
+    "artifacts/decision.py": _ORDERS,
+    "artifacts/handover.py": _ORDERS,
+    "artifacts/publishing.py": f"{_ORDERS} tests/artifacts/test_checking.py",
+    "artifacts/staging.py": _ORDERS,
     "lm/optim/adamw.py": f"{_OPTIM}/test_adamw.py",
     "lm/optim/clip.py": f"{_OPTIM}/test_clip.py",
     "lm/optim/muon.py": f"{_OPTIM}/test_muon.py",

@@ -20,7 +20,7 @@ from artifacts.mirror import mirror_files, restore_newest
 from artifacts.publishing import publish
 from artifacts.record import BuildFacts
 from artifacts.staging import Staging, add_part, open_staging, staged_parts
-from artifacts.store import open_store, published_path
+from artifacts.store import find_record, hidden_path, open_store, published_path, record_path
 from artifacts.waiting import wait_for_lease
 from tests.artifacts.conftest import identity_of
 
@@ -107,6 +107,35 @@ def test_parts_and_unfinished_work_are_handed_over(
     store = open_again()
     assert verify(store, record) == []
     assert stamps_below(store.fs, f"{store.root}/.staging") == {}
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_decided_record_is_created_by_the_next_builder(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_whole: bool
+) -> None:
+    """If its own builder died between decision and record, and only if all files are there."""
+    with ExitStack() as later:
+        old = take_over(_next_hold(later, store, monkeypatch))
+        _add(old, "a", "a", tmp_path)
+        record = publish(old, KEY, BuildFacts())
+        filesystem.remove(store.fs, record_path(store, KEY))  # as if it had not come that far
+        if not is_whole:
+            filesystem.remove(store.fs, f"{published_path(store, record)}/a")
+        _next_hold(later, store, monkeypatch)
+        assert find_record(store, KEY) == (record if is_whole else None)
+
+
+def test_damaged_note_of_the_lease_costs_no_parts(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was staged is named in the folder of its hold, so it is found all the same."""
+    with ExitStack() as later:
+        hold = _next_hold(later, store, monkeypatch)
+        _add(take_over(hold), "a", "a", tmp_path)
+        note = f"{hidden_path(store, 'leases', KEY)}/{hold.number:08d}.json"
+        filesystem.write_bytes(store.fs, note, b"{")
+        new = take_over(_next_hold(later, store, monkeypatch))
+        assert set(staged_parts(new)) == {"a"}
 
 
 def test_nothing_of_a_late_writer_is_read(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,12 +21,13 @@ from artifacts import filesystem, lease, lease_chain, waiting
 from artifacts.builder_process import is_dead, this_process
 from artifacts.identity import Reference
 from artifacts.lease import LeaseLostError, describe_lease
+from artifacts.lease_chain import Link
 from artifacts.store import hidden_path, open_store
 from artifacts.waiting import wait_for_lease
 
 if TYPE_CHECKING:
     from artifacts.store import Store
-    from tests.artifacts.conftest import OpenStore
+    from tests.artifacts.conftest import OpenStore, Steps
 
 KEY = Reference("encode", "ab" * 32, "")
 OTHER = Reference("encode", "cd" * 32, "")
@@ -194,13 +197,14 @@ def test_clocks_that_differ_take_no_lease_away(store: Store, skew_s: float) -> N
         second.start()
         second.join(0.3)
         assert (order, _holder(store)) == ([], "first")
+        assert _age_s(store) >= 0
         _silence(store)
         second.join(30)
         assert order == ["second"]
 
 
 def test_holder_that_lost_its_lease_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At its next progress, and whatever else went wrong is only the cause."""
+    """At its next progress, and when it wants to publish."""
     monkeypatch.setattr(lease, "CONFIRM_S", 0.0)
     with wait_for_lease(store, KEY, owner="old") as old:
         old.confirm()
@@ -210,6 +214,10 @@ def test_holder_that_lost_its_lease_is_told(store: Store, monkeypatch: pytest.Mo
                 old.confirm()
             with pytest.raises(LeaseLostError, match="was lost to new"):
                 old.publish("{}")
+
+
+def test_failure_after_the_lease_was_lost_is_the_cause(store: Store) -> None:
+    """Also where the builder looked a moment ago whether it has the lease."""
     with pytest.raises(LeaseLostError) as caught:
         _fail_after_losing(store)
     assert isinstance(caught.value.__cause__, FileNotFoundError)
@@ -221,6 +229,91 @@ def _fail_after_losing(store: Store) -> None:
         with wait_for_lease(store, KEY, owner="new"):
             pass
         raise FileNotFoundError("checkpoint")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Give a clock that only sleep and the test itself move."""
+    clock = SimpleNamespace(now_s=1000.0)
+
+    def sleep(seconds: float) -> None:
+        clock.now_s += seconds
+
+    stopped = SimpleNamespace(monotonic=lambda: clock.now_s, time=lambda: clock.now_s, sleep=sleep)
+    for module in (lease, waiting):
+        monkeypatch.setattr(module, "time", stopped)
+    return clock
+
+
+def test_holder_looks_at_the_store_from_time_to_time(
+    steps: Steps, open_again: OpenStore, clock: SimpleNamespace
+) -> None:
+    """Not before `CONFIRM_S` are over, and then as long not again."""
+    with ExitStack() as later:
+        held = later.enter_context(wait_for_lease(steps.store, KEY, owner="me"))
+        steps.watch(-1, lambda: None, looks_count=True)
+        for passed_s, looks in [(0.0, False), (4.9, False), (0.1, True), (4.9, False), (9.0, True)]:
+            clock.now_s += passed_s
+            before = steps.count
+            held.confirm()
+            assert (steps.count > before) == looks
+        steps.end()
+        _silence(open_again())
+        clock.now_s += 1.0
+        later.enter_context(wait_for_lease(open_again(), KEY, owner="other"))
+        held.confirm()  # a moment ago it still had the lease
+        with pytest.raises(LeaseLostError):
+            held.confirm(at_once=True)
+
+
+def test_time_without_a_sign_of_life_begins_anew_with_each(
+    store: Store, clock: SimpleNamespace
+) -> None:
+    """A holder may hold for longer than the time to live, as long as it is heard of."""
+    waiter = waiting._Wait(store, KEY, "waiter")
+    with wait_for_lease(store, KEY, owner="first") as held:
+        for _ in range(3):
+            assert waiter.attempt() is None
+            clock.now_s += 50.0
+            assert waiter.attempt() is None
+            held.beat()
+        assert waiter.attempt() is None
+        clock.now_s += 60.5
+        assert waiter.attempt() is not None
+
+
+def test_old_holder_gives_no_sign_of_life_for_another(store: Store) -> None:
+    """Else a dead successor would never be replaced; nor does one for itself after the end."""
+    with wait_for_lease(store, KEY, owner="old") as old:
+        _silence(store)
+        with wait_for_lease(store, KEY, owner="new") as new:
+            before = lease_chain.highest(store, KEY)
+            old.beat()
+            assert lease_chain.highest(store, KEY) == before
+        before = lease_chain.highest(store, KEY)
+        new.beat()
+        assert lease_chain.highest(store, KEY) == before
+
+
+def test_late_sign_of_life_does_not_undo_the_end(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease ends only when a sign of life that is on its way has arrived."""
+    monkeypatch.setattr(waiting, "HEARTBEAT_S", 0.05)
+    on_its_way = threading.Event()
+
+    def hesitate() -> None:
+        on_its_way.set()
+        time.sleep(0.2)
+
+    with wait_for_lease(steps.store, KEY, owner="me"):
+        steps.watch(1, hesitate)
+        assert on_its_way.wait(30)
+    steps.end()
+    for thread in threading.enumerate():
+        if thread.name == "artifact-lease":
+            thread.join()
+    assert _holder(steps.store) == ""
 
 
 def test_waiting_builder_says_for_whom_and_how_long(
@@ -245,6 +338,14 @@ def test_number_is_never_used_twice(store: Store) -> None:
             numbers.append(held.number)
     assert numbers == [1, 2, 3]
     assert lease_chain.highest(store, KEY).number == 3
+    # One more than the highest stays, so that who lists while the next one begins finds one.
+    left = filesystem.names_in(store.fs, hidden_path(store, "leases", KEY))
+    assert sorted(left) == ["00000002.json", "00000003.json"]
+    # Who was paused before it created its number finds that it is long past, and leaves no trace.
+    note = lease_chain.highest(store, KEY).note
+    assert note is not None
+    assert not lease_chain.append(store, KEY, Link(0, None), replace(note, token="late"))
+    assert filesystem.names_in(store.fs, hidden_path(store, "leases", KEY)) == left
 
 
 def test_process_that_cannot_be_looked_up_is_not_dead() -> None:
@@ -254,6 +355,7 @@ def test_process_that_cannot_be_looked_up_is_not_dead() -> None:
     for elsewhere in ("", "other boot pid:[1]"):
         assert not is_dead(replace(this, boot=elsewhere, started="1"))
     assert not is_dead(replace(this, pid=-1))
+    assert not is_dead(replace(this, pid=0))
     assert not is_dead(replace(this, started=""))
 
 
@@ -265,6 +367,16 @@ def test_other_process_of_the_same_number_is_not_the_builder() -> None:
     with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
         named = replace(this_process(), pid=child.pid, started="")
     assert is_dead(named)
+    assert is_dead(replace(named, pid=1, started="1" * 30))
+
+
+def test_process_that_ended_and_was_not_waited_for_is_dead() -> None:
+    """Its number is in use until its parent asks how it ended."""
+    if not this_process().boot:
+        pytest.skip("no /proc")
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert is_dead(replace(this_process(), pid=child.pid, started=""))
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[]"])

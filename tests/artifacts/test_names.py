@@ -6,6 +6,10 @@ import pytest
 
 from artifacts.names import check_file_name, check_folder, local_place
 
+LONGEST = "/".join(["a" * 204] * 5)
+"""A name of 1,024 bytes."""
+
+HARMLESS = ["a", "sub/b.txt", "a b", "a%20b", "ä.txt", "..a", "a..", "ab:c", "a" * 255, LONGEST]
 OUTSIDE = [
     "",
     ".",
@@ -26,7 +30,7 @@ OUTSIDE = [
     "\x7f",
     "\ud800",
     "a" * 256,
-    "/".join(["a" * 200] * 6),
+    LONGEST + "a",
 ]
 
 
@@ -37,7 +41,7 @@ def test_name_that_leads_out_is_refused(name: str) -> None:
         check_file_name(name)
 
 
-@pytest.mark.parametrize("name", ["a", "sub/b.txt", "a b", "a%20b", "ä.txt", "..a", "a..", "ab:c"])
+@pytest.mark.parametrize("name", HARMLESS)
 def test_odd_but_harmless_name_is_taken(name: str) -> None:
     """Only what leads out is refused."""
     check_file_name(name)

@@ -336,6 +336,14 @@ def test_artifact_needs_files_of_different_names(store: Store, stage_files: Stag
         publish(staging, identity_of(), BuildFacts(volatile=("c.bin",)))
 
 
+def test_number_that_json_does_not_have_is_refused(store: Store, stage_files: Stage) -> None:
+    """No record is made that others could not read."""
+    staging = stage_files(store, FILES)
+    with pytest.raises(ValueError, match="JSON"):
+        publish(staging, identity_of(), BuildFacts(seconds=float("nan")))
+    assert find_record(store, identity_of()) is None
+
+
 def test_part_that_vanished_is_not_left_out_in_silence(store: Store, stage_files: Stage) -> None:
     """A part that was added and is gone when it comes to publishing is an error."""
     staging = stage_files(store, FILES)

@@ -61,6 +61,14 @@ def test_other_json_is_refused(document: Any) -> None:
         Record.from_json(document)
 
 
+@pytest.mark.parametrize("field", ["files", "external_files"])
+@pytest.mark.parametrize("value", ["", {}, [1], ["name"], None], ids=repr)
+def test_files_are_a_list_of_objects(field: str, value: object) -> None:
+    """Nothing else is taken for a list, and an empty text not for an empty one."""
+    with pytest.raises(ValueError, match=f"'{field}' must be a list of objects"):
+        Record.from_json(_document(**{field: value}))
+
+
 def _document(**changes: object) -> dict[str, Any]:
     """Return the JSON of a small record."""
     record = Record(

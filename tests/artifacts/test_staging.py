@@ -12,7 +12,7 @@ from artifacts import filesystem
 from artifacts.content_hash import stamps_below
 from artifacts.identity import Reference
 from artifacts.record import FileEntry
-from artifacts.staging import Staging, add_part, open_part, open_staging, staged_parts
+from artifacts.staging import Staging, add_part, number_of, open_part, open_staging, staged_parts
 
 if TYPE_CHECKING:
     from artifacts.store import Store
@@ -161,6 +161,13 @@ def test_names_with_odd_characters_stay_apart(store: Store, source: Path) -> Non
     for name in names:
         add_part(staging, source, name)
     assert set(staged_parts(staging)) == names
+
+
+@pytest.mark.parametrize("name", ["alone", "12-ab", "abcdefgh-ab", "", "-"])
+def test_folder_of_another_name_is_no_hold(name: str) -> None:
+    """It is later than all holds, so that none of them removes it."""
+    assert number_of("00000012-ab") == 12
+    assert number_of(name) == 10**8
 
 
 def test_finished_part_can_be_opened(store: Store, source: Path) -> None:

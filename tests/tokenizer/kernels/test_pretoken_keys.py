@@ -4,7 +4,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer.kernels.pretoken_keys import MAX_KEY_BYTES, mix, short_key, short_key_within
+from tokenizer.kernels.pretoken_keys import (
+    _MULTIPLIER_1,
+    _MULTIPLIER_2,
+    MAX_KEY_BYTES,
+    long_hash,
+    mix,
+    short_key,
+    short_key_within,
+)
 
 
 @given(pretoken=st.binary(min_size=1, max_size=MAX_KEY_BYTES), after=st.binary(max_size=16))
@@ -27,3 +35,12 @@ def test_hashes_of_short_words_spread() -> None:
         slots.add(int(mix(low, high)) & 0x7FFF)
     expected = 2**15 * (1 - (1 - 2**-15) ** len(keys))
     assert len(slots) > 0.97 * expected
+
+
+def test_hash_of_a_long_pretoken_is_never_zero() -> None:
+    """Zero marks a free slot. For each 8 bytes there are 8 more whose mixture with them is zero."""
+    first = int(mix(np.uint64(16), np.uint64(int.from_bytes(b"12345678", "little"))))
+    second = first * int(_MULTIPLIER_1) * pow(int(_MULTIPLIER_2), -1, 2**64) % 2**64
+    assert int(mix(np.uint64(first), np.uint64(second))) == 0
+    pretoken = np.frombuffer(b"12345678" + second.to_bytes(8, "little"), np.uint8)
+    assert int(long_hash(pretoken, 0, len(pretoken))) != 0

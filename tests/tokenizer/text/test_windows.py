@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import SPECIAL_TOKENS, byte_strings
-from tokenizer.kernels.intrinsics import BLOCK_BYTES
+from tokenizer.kernels.boundaries import READ_AHEAD_BYTES
 from tokenizer.patterns import PATTERNS
 from tokenizer.pretokenize import iter_pretokens
 from tokenizer.text import windows
@@ -37,7 +37,7 @@ def test_windows_tokenized_apart_give_the_whole(
 
 def test_kernels_may_read_a_block_after_a_window() -> None:
     """The bytes after a window are as many as the kernels read at once."""
-    assert windows.PADDING_BYTES >= BLOCK_BYTES
+    assert windows.PADDING_BYTES >= READ_AHEAD_BYTES
 
 
 def test_a_text_that_shrinks_is_named(tmp_path: Path) -> None:
