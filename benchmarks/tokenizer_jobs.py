@@ -160,4 +160,5 @@ def _odd_jobs() -> dict[str, Job]:
 JOBS |= _encode_jobs()
 JOBS |= {f"encode_{name}": Job("encode", f"script_{name}", _PAIR, calls=3) for name in SCRIPTS}
 JOBS |= _odd_jobs()
+JOBS["encode_all13_16"] = Job("encode", "all13", ("ours",), threads=16, rss_mb_bar=310 + 16 * 16)
 JOBS["encode_peers"] = Job("encode", "owt10", _ALL_ENCODERS, threads=2, once=_ALL_ENCODERS[2:])

@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 def end_killed_runs(target: TrackingTarget) -> list[str]:
     """End killed runs in MLflow and in Prefect; return the ids of their MLflow runs."""
     dead = end_dead_runs(target)
-    _mark_crashed(dead)
+    if dead:
+        _mark_crashed(dead)
     for run in dead:
         logger.info("run %s was killed; this run takes over what it had stored", run.run_id)
     return [run.run_id for run in dead]

@@ -27,10 +27,8 @@ from flows.cli.servers import (
     STOP_TIMEOUT_S,
     Server,
     Started,
-    ended_by_signals,
     free_port,
-    start,
-    stop,
+    serving,
     wait_until_ready,
 )
 
@@ -61,13 +59,9 @@ def keep(folder: Path, port: int) -> None:
     """Run a server until no command uses it: the keeper's work."""
     with (folder / "keeper.lock").open("a") as lock:
         flock(lock, LOCK_EX)
-        started = Started(_server(folder, port), start(_server(folder, port)))
-        try:
-            with suppress(KeyboardInterrupt), ended_by_signals():
-                while started.process.poll() is None and not _ends_without_users(folder):
-                    time.sleep(KEEPER_INTERVAL_S)
-        finally:
-            stop([started])
+        with suppress(KeyboardInterrupt), serving([_server(folder, port)]) as (started,):
+            while started.process.poll() is None and not _ends_without_users(folder):
+                time.sleep(KEEPER_INTERVAL_S)
 
 
 def refuse_silent_server(url: str) -> None:

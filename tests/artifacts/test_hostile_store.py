@@ -185,7 +185,7 @@ def _read(store: Store) -> Record | str | None:
 def _is_inside(record: Record | None) -> bool:
     """Tell whether no name leads out, and the record can be written again."""
     assert record is not None
-    root = Path("/root/of/store")
+    root = Path("/store")
     folder = root / record.place / record.folder
     assert all((folder / entry.name).resolve().is_relative_to(folder) for entry in record.files)
     assert all(external.uri.startswith(("/", "file:///")) for external in record.external_files)

@@ -362,7 +362,7 @@ def test_process_that_cannot_be_looked_up_is_not_dead() -> None:
 def test_other_process_of_the_same_number_is_not_the_builder() -> None:
     """Numbers are used again; the start time tells them apart."""
     if not this_process().boot:
-        pytest.skip("no /proc")
+        pytest.skip("the start time of a process is known from /proc only")
     assert is_dead(replace(this_process(), started="1"))
     with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
         named = replace(this_process(), pid=child.pid, started="")
@@ -373,7 +373,7 @@ def test_other_process_of_the_same_number_is_not_the_builder() -> None:
 def test_process_that_ended_and_was_not_waited_for_is_dead() -> None:
     """Its number is in use until its parent asks how it ended."""
     if not this_process().boot:
-        pytest.skip("no /proc")
+        pytest.skip("the start time of a process is known from /proc only")
     with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert is_dead(replace(this_process(), pid=child.pid, started=""))

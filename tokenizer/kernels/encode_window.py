@@ -47,11 +47,13 @@ from tokenizer.kernels.ranked_merges import SCAN_BYTES, Merges, merge_by_scannin
 BATCH = 64
 """Pretokens whose slots are fetched before the first of them is looked up."""
 
-_WORD_BYTES = 8
 PIECE_BYTES = 2**16
 """With its starts and ids some 150 KB, a part of any second-level cache."""
 
 KEY_WORDS = 4
+"""Words for each pretoken of a batch: the key's two, its first slot, one that is not used."""
+
+_WORD_BYTES = 8
 _MAX_KEY_BYTES = np.uint32(MAX_KEY_BYTES)
 _ZERO, _NO_KEY = np.uint64(0), np.uint64(2)
 """No slot has a key whose second word is 2: there its highest byte is zero."""

@@ -166,7 +166,7 @@ class RunsCode:
         self.folder = folder
 
     def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
-        """Say how it is made again."""
+        """Name the function that pickle calls to load it, and the argument."""
         return Path.mkdir, (self.folder,)
 
 
