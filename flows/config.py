@@ -82,14 +82,19 @@ def resolve_config(
 ) -> PipelineConfig:
     """Lay a nested mapping, then `section.field=value` settings, over a preset.
 
+    What was not given follows what was: the model's vocabulary that of the tokenizer, and the
+    minimum learning rate the maximum, at the preset's ratio.
+
     Raises `ValueError` that names the field, and for an unknown key the nearest right one.
     """
     merged = dataclasses.asdict(preset)
     del merged["model"]["vocab_size"]
-    _merge(merged, overlay or {}, place="")
-    for setting in settings:
-        _merge(merged, parse_setting(setting), place="")
+    given: set[str] = set()
+    for layer in (overlay or {}, *map(parse_setting, settings)):
+        given |= _merge(merged, layer, place="")
     merged["model"].setdefault("vocab_size", merged["tokenizer"]["vocab_size"])
+    if "train_lm.min_learning_rate" not in given:
+        _follow_maximum(merged["train_lm"], preset.train_lm)
     try:
         return TypeAdapter(PipelineConfig).validate_python(merged, extra="forbid")
     except ValidationError as error:
@@ -137,8 +142,13 @@ def nearest(name: str, allowed: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(sorted(allowed))}"
 
 
-def _merge(target: RawConfig, overlay: RawConfig, *, place: str) -> None:
-    """Lay `overlay` over `target` in place, refusing keys that `target` does not have."""
+def _merge(target: RawConfig, overlay: RawConfig, *, place: str) -> set[str]:
+    """Lay `overlay` over `target` in place, refusing keys that `target` does not have.
+
+    Returns:
+        The names of the fields that were laid over, such as `model.d_model`.
+    """
+    given = set()
     for key, value in overlay.items():
         name = f"{place}{key}"
         if key not in target and name != "model.vocab_size":
@@ -146,9 +156,20 @@ def _merge(target: RawConfig, overlay: RawConfig, *, place: str) -> None:
         if isinstance(target.get(key), dict):
             if not isinstance(value, dict):
                 raise ValueError(f"{name} ({value!r}) must be a section; set a field of it")
-            _merge(target[key], value, place=f"{name}.")
+            given |= _merge(target[key], value, place=f"{name}.")
         else:
             target[key] = value
+            given.add(name)
+    return given
+
+
+def _follow_maximum(train_lm: RawConfig, preset: TrainConfig) -> None:
+    """Keep the preset's ratio of the two learning rates where only the maximum was changed."""
+    maximum = train_lm["max_learning_rate"]
+    if maximum != preset.max_learning_rate and isinstance(maximum, (int, float)):
+        minimum = maximum * preset.min_learning_rate / preset.max_learning_rate
+        # 12 digits: a product such as 0.00030000000000000003 is not what anyone would give.
+        train_lm["min_learning_rate"] = float(f"{minimum:.12g}")
 
 
 def _explain(error: ValidationError) -> str:

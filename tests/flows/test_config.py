@@ -37,6 +37,35 @@ def test_the_model_takes_the_vocabulary_of_the_tokenizer() -> None:
 
 
 @pytest.mark.parametrize(
+    ("preset", "settings", "rates"),
+    [
+        ("smoke", [], (1e-2, 1e-3)),
+        ("smoke", ["train_lm.max_learning_rate=1e-4"], (1e-4, 1e-5)),
+        ("smoke", ["train_lm.max_learning_rate=3e-3"], (3e-3, 3e-4)),
+        ("tinystories-cpu", ["train_lm.max_learning_rate=1"], (1, 0.0)),
+        (
+            "smoke",
+            ["train_lm.min_learning_rate=2e-3", "train_lm.max_learning_rate=5e-3"],
+            (5e-3, 2e-3),
+        ),
+    ],
+)
+def test_the_minimum_rate_follows_the_maximum_unless_it_is_given(
+    preset: str, settings: list[str], rates: tuple[float, float]
+) -> None:
+    """One setting is enough for each point of a sweep, and the preset's ratio stays."""
+    train = resolve_config(find_preset(preset), None, settings).train_lm
+    assert (train.max_learning_rate, train.min_learning_rate) == rates
+
+
+def test_a_minimum_rate_of_the_file_is_kept() -> None:
+    """The minimum may come from another layer than the maximum."""
+    overlay = {"train_lm": {"min_learning_rate": 1e-5}}
+    config = resolve_config(find_preset("smoke"), overlay, ["train_lm.max_learning_rate=1e-4"])
+    assert config.train_lm.min_learning_rate == 1e-5
+
+
+@pytest.mark.parametrize(
     ("setting", "message"),
     [
         ("model.d_mdel=3", r"unknown key model.d_mdel; did you mean d_model\?"),
@@ -45,6 +74,15 @@ def test_the_model_takes_the_vocabulary_of_the_tokenizer() -> None:
         ("model.d_model=many", r"model.d_model \('many'\): input should be a valid integer"),
         ("model.norm=batch", r"model.norm \('batch'\): input should be 'pre', 'post' or 'none'"),
         ("model.vocab_size=9", r"model.vocab_size \(9\) must equal tokenizer.vocab_size \(2048\)"),
+        (
+            "train_lm.max_learning_rate=fast",
+            r"max_learning_rate \('fast'\): input should be a valid",
+        ),
+        (
+            "train_lm.max_learning_rate=-1",
+            r"max_learning_rate \(-1.0\) must be a finite number above 0",
+        ),
+        ("train_lm.min_learning_rate=1", r"min_learning_rate \(1.0\) must be at most max"),
         ("model=3", r"model \(3\) must be a section"),
         ("model", r"setting \('model'\) must look like section.field=value"),
         ("tokenizer.vocab_size=100", r"vocab_size \(100\) must be at least 257"),
