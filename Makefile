@@ -44,7 +44,7 @@ mutation: install
 	$(BIN)/python -m benchmarks.mutation --out mutation.jsonl
 
 golden: install
-	$(BIN)/python -c "from tokenizer.kernels.classes import write_class_ranges as w; from pathlib import Path; w(Path('tokenizer/kernels/class_ranges.py'))"
+	$(BIN)/python -m tokenizer.kernels.classify.classes
 	$(BIN)/python -m pytest tests/flows/test_golden.py --write-golden
 
 clean:

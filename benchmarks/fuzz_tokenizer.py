@@ -25,14 +25,14 @@ from tokenizer import reference
 from tokenizer.encoding.fast import FastEncoder
 from tokenizer.encoding.tokenizer import Tokenizer
 from tokenizer.formats.vocabulary import build_vocab
-from tokenizer.kernels.boundaries import (
+from tokenizer.kernels.classify.boundaries import (
     READ_AHEAD_BYTES,
     SPECIAL_FLAG,
     STARTS_SLACK,
     mark_piece,
     special_arrays,
 )
-from tokenizer.kernels.classes import class_table
+from tokenizer.kernels.classify.classes import class_table
 from tokenizer.patterns import PATTERNS
 from tokenizer.pretokenize import iter_pretokens
 from tokenizer.training.counts import PretokenCounts

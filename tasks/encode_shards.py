@@ -28,7 +28,7 @@ from tasks.map_ranges import ByteRange, map_ranges, part_name
 from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.stage import STAGE_OPTIONS, Stage
 from tasks.train_tokenizer import known_bytes_per_token
-from tokenizer.kernels.class_ranges import CLASS_TABLE_SHA256
+from tokenizer.kernels.classify.class_ranges import CLASS_TABLE_SHA256
 
 STAGE = "encode_shards"
 VERSION = 1

@@ -1,6 +1,7 @@
 """Which tests judge the mutants of which file: quick ones that know the file best."""
 
 _TOKENIZER = "tests/tokenizer"
+_KERNELS = f"{_TOKENIZER}/kernels"
 _FORMATS = f"{_TOKENIZER}/formats -k not(transformers)"
 _ENCODING = f"{_TOKENIZER}/encoding/test_tokenizer.py {_TOKENIZER}/encoding/test_decode.py"
 _SHARDS = f"{_TOKENIZER}/encoding/test_file_encoder.py"
@@ -13,8 +14,8 @@ _COUNTS = " ".join(
     for name in ("test_count", "test_count_tables", "test_counts")
 )
 _MERGES = f"{_TOKENIZER}/training/test_train.py"
-_LONG = f"{_TOKENIZER}/kernels/test_ranked_merges.py {_TOKENIZER}/encoding/test_fast.py"
-_STARTS = f"{_TOKENIZER}/kernels/test_boundaries.py"
+_LONG = f"{_KERNELS}/encoding/test_ranked_merges.py {_TOKENIZER}/encoding/test_fast.py"
+_STARTS = f"{_KERNELS}/classify/test_boundaries.py"
 _STORE = " ".join(
     f"tests/artifacts/test_{name}.py" for name in ("lease", "staging", "handover", "publishing")
 )
@@ -80,23 +81,25 @@ JUDGES = {
     "lm/checkpoint/optimizer_state.py": _CHECKPOINT,
     "lm/checkpoint/weights.py": _CHECKPOINT,
     "lm/training/step.py": "tests/lm/training/test_step.py tests/lm/training/test_spikes.py",
-    "tokenizer/kernels/pretoken_keys.py": f"{_TOKENIZER}/kernels/test_pretoken_keys.py {_COUNTS}",
-    "tokenizer/kernels/pretoken_order.py": f"{_TOKENIZER}/kernels/test_pretoken_order.py {_COUNTS}",
-    "tokenizer/kernels/count_table.py": _COUNTS,
-    "tokenizer/kernels/listed_merges.py": f"{_TOKENIZER}/kernels/test_ranked_merges.py",
-    "tokenizer/kernels/pair_table.py": _MERGES,
-    "tokenizer/kernels/pair_heap.py": _MERGES,
-    "tokenizer/kernels/merge_state.py": _MERGES,
-    "tokenizer/kernels/merge_fill.py": _MERGES,
-    "tokenizer/kernels/merge_loop.py": _MERGES,
-    "tokenizer/kernels/ranked_merges.py": _LONG,
-    "tokenizer/kernels/wide_characters.py": _STARTS,
-    "tokenizer/kernels/boundaries.py": _STARTS,
-    "tokenizer/kernels/intrinsics.py": f"{_TOKENIZER}/kernels/test_intrinsics.py {_STARTS}",
-    "tokenizer/kernels/wide_blocks.py": f"{_TOKENIZER}/kernels/test_wide_blocks.py",
-    "tokenizer/kernels/atomics.py": f"{_TOKENIZER}/kernels/test_atomics.py",
-    "tokenizer/kernels/encode_table.py": _LONG,
-    "tokenizer/kernels/encode_window.py": _LONG,
+    "tokenizer/kernels/pretoken_keys.py": f"{_KERNELS}/test_pretoken_keys.py {_COUNTS}",
+    "tokenizer/kernels/counting/pretoken_order.py": (
+        f"{_KERNELS}/counting/test_pretoken_order.py {_COUNTS}"
+    ),
+    "tokenizer/kernels/counting/count_table.py": _COUNTS,
+    "tokenizer/kernels/encoding/listed_merges.py": f"{_KERNELS}/encoding/test_ranked_merges.py",
+    "tokenizer/kernels/merging/pair_table.py": _MERGES,
+    "tokenizer/kernels/merging/pair_heap.py": _MERGES,
+    "tokenizer/kernels/merging/merge_state.py": _MERGES,
+    "tokenizer/kernels/merging/merge_fill.py": _MERGES,
+    "tokenizer/kernels/merging/merge_loop.py": _MERGES,
+    "tokenizer/kernels/encoding/ranked_merges.py": _LONG,
+    "tokenizer/kernels/classify/wide_characters.py": _STARTS,
+    "tokenizer/kernels/classify/boundaries.py": _STARTS,
+    "tokenizer/kernels/intrinsics.py": f"{_KERNELS}/test_intrinsics.py {_STARTS}",
+    "tokenizer/kernels/classify/wide_blocks.py": f"{_KERNELS}/classify/test_wide_blocks.py",
+    "tokenizer/kernels/atomics.py": f"{_KERNELS}/test_atomics.py",
+    "tokenizer/kernels/encoding/encode_table.py": _LONG,
+    "tokenizer/kernels/encoding/encode_window.py": _LONG,
     "tokenizer/encoding/known_pretokens.py": f"{_TOKENIZER}/encoding/test_fast.py",
     "tokenizer/encoding/fast.py": f"{_TOKENIZER}/encoding/test_fast.py {_ENCODING}",
     "tokenizer/encoding/file_encoder.py": f"{_SHARDS} {_TOKENIZER}/test_routes.py",

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from tokenizer.encoding.encoder import id_dtype
 from tokenizer.encoding.known_pretokens import KnownPretokens
 from tokenizer.encoding.merge_tables import merge_tables
-from tokenizer.kernels.boundaries import STARTS_SLACK, special_arrays
-from tokenizer.kernels.classes import class_table
-from tokenizer.kernels.encode_window import (
+from tokenizer.kernels.classify.boundaries import STARTS_SLACK, special_arrays
+from tokenizer.kernels.classify.classes import class_table
+from tokenizer.kernels.encoding.encode_window import (
     BATCH,
     KEY_WORDS,
     PIECE_BYTES,
     Workspace,
     encode_window,
 )
+from tokenizer.kernels.encoding.ranked_merges import SCAN_BYTES
 from tokenizer.kernels.first_use import announce_compile
-from tokenizer.kernels.ranked_merges import SCAN_BYTES
 from tokenizer.text.windows import PADDING_BYTES
 
 

@@ -15,7 +15,7 @@ from tokenizer.pretokenize import split_text
 from tokenizer.special_tokens import compile_special_tokens, cut_at_special_tokens
 
 if TYPE_CHECKING:
-    from tokenizer.kernels.ranked_merges import Merges
+    from tokenizer.kernels.encoding.ranked_merges import Merges
 
 
 class GeneralEncoder:
@@ -99,8 +99,8 @@ class PretokenCache(dict[str, tuple[int, ...]]):
 
     def _merge_long(self, pretoken: bytes) -> list[int]:
         """Merge a pretoken in time in proportion to its length."""
+        from tokenizer.kernels.encoding.listed_merges import merge_by_lists
         from tokenizer.kernels.first_use import announce_compile
-        from tokenizer.kernels.listed_merges import merge_by_lists
 
         announce_compile(merge_by_lists, "encoding")
         data = np.frombuffer(pretoken, dtype=np.uint8).copy()  # as kernels want it: writable

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tokenizer.kernels.encode_table import SLOT_WORDS, EncodeTable, copy_entries
+from tokenizer.kernels.encoding.encode_table import SLOT_WORDS, EncodeTable, copy_entries
 
 MIN_SLOTS, MAX_SLOTS = 2**16, 2**21
 """Slots of the table, 32 bytes each: at most 64 MB, for 1.5 million pretokens."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.config import NUM_BYTES
-from tokenizer.kernels.ranked_merges import (
+from tokenizer.kernels.encoding.ranked_merges import (
     EMPTY,
     FILTER_WORDS,
     MAX_RANK,

@@ -72,8 +72,8 @@ def _cache_folder(parent: str) -> Path:
 
 
 def sources_digest(folder: Path) -> str:
-    """Return the sha256 over all Python files of a folder."""
+    """Return the sha256 over all Python files below a folder."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

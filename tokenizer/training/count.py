@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenizer.kernels.boundaries import STARTS_SLACK, mark_window, special_arrays
-from tokenizer.kernels.classes import class_table
-from tokenizer.kernels.count_table import CountTable, count_window
+from tokenizer.kernels.classify.boundaries import STARTS_SLACK, mark_window, special_arrays
+from tokenizer.kernels.classify.classes import class_table
+from tokenizer.kernels.counting.count_table import CountTable, count_window
 from tokenizer.kernels.first_use import announce_compile
 from tokenizer.patterns import is_gpt2_pattern
 from tokenizer.pretokenize import iter_pretokens

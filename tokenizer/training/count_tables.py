@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.kernels.count_table import (
+from tokenizer.kernels.counting.count_table import (
     LONG_BYTES,
     NUM_LONG,
     NUM_SHORT,
@@ -17,8 +17,8 @@ from tokenizer.kernels.count_table import (
     flatten,
     num_bytes_of,
 )
+from tokenizer.kernels.counting.pretoken_order import first_words, gather, sort_ties
 from tokenizer.kernels.pretoken_keys import MAX_KEY_BYTES
-from tokenizer.kernels.pretoken_order import first_words, gather, sort_ties
 from tokenizer.training.counts import PretokenCounts, read_part
 
 _FIRST_SLOTS = 2**15

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.config import TieBreak
-from tokenizer.kernels.merge_state import NUM_MERGES, MergeState
+from tokenizer.kernels.merging.merge_state import NUM_MERGES, MergeState
 from tokenizer.training.counts import PretokenCounts
 
 logger = logging.getLogger(__name__)

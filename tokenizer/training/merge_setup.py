@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from tokenizer.config import NUM_BYTES, TieBreak
 from tokenizer.formats.byte_level import BYTE_ORDER
-from tokenizer.kernels.merge_fill import fill_cells, fill_runs, fill_table, number_pairs
-from tokenizer.kernels.merge_state import (
+from tokenizer.kernels.merging.merge_fill import fill_cells, fill_runs, fill_table, number_pairs
+from tokenizer.kernels.merging.merge_state import (
     BYTES_FULL,
     BYTES_SIZE,
     HEAP_FULL,
@@ -19,7 +19,7 @@ from tokenizer.kernels.merge_state import (
     SEPARATOR,
     MergeState,
 )
-from tokenizer.kernels.pair_heap import order_word
+from tokenizer.kernels.merging.pair_heap import order_word
 from tokenizer.training.counts import PretokenCounts
 from tokenizer.training.merge_checkpoint import SavedMerges
 

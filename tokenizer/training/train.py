@@ -12,8 +12,14 @@ import numpy as np
 from tokenizer.config import TieBreak, num_merges_of
 from tokenizer.formats.vocabulary import build_vocab
 from tokenizer.kernels.first_use import announce_compile
-from tokenizer.kernels.merge_loop import run_merges
-from tokenizer.kernels.merge_state import DONE, EXHAUSTED, NUM_MERGES, NUM_TOKENS, MergeState
+from tokenizer.kernels.merging.merge_loop import run_merges
+from tokenizer.kernels.merging.merge_state import (
+    DONE,
+    EXHAUSTED,
+    NUM_MERGES,
+    NUM_TOKENS,
+    MergeState,
+)
 from tokenizer.special_tokens import check_special_tokens
 from tokenizer.training.count import count_pretokens
 from tokenizer.training.counts import PretokenCounts

@@ -4,7 +4,7 @@ import pytest
 
 from tokenizer.encoding.merge_tables import merge_tables
 from tokenizer.formats.vocabulary import build_vocab
-from tokenizer.kernels.ranked_merges import MAX_RANK, MAX_TOKENS
+from tokenizer.kernels.encoding.ranked_merges import MAX_RANK, MAX_TOKENS
 
 IDS = {bytes([byte]): byte for byte in range(256)}
 

@@ -144,7 +144,7 @@ def test_kernels_with_intrinsics_come_from_the_cache(tmp_path: Path) -> None:
     """A second process loads the compiled kernel, which compiling again would take longer."""
     script = (
         "import numpy as np\n"
-        "from tokenizer.kernels.boundaries import find_special, special_arrays\n"
+        "from tokenizer.kernels.classify.boundaries import find_special, special_arrays\n"
         "find_special(np.zeros(65, np.uint8), 0, 1, special_arrays([b'x']))\n"
         "print(sum(find_special.stats.cache_hits.values()))\n"
     )

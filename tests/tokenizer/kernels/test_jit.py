@@ -17,10 +17,11 @@ def test_the_cache_folder_is_named_after_the_sources() -> None:
 
 
 def test_every_source_counts(tmp_path: Path) -> None:
-    """The name depends on the bytes of each file."""
+    """The name depends on the bytes of each file, those in rooms too."""
     (tmp_path / "a.py").write_text("x = 1")
+    (tmp_path / "room").mkdir()
     names = []
     for text in ("y = 1", "y = 2"):
-        (tmp_path / "b.py").write_text(text)
+        (tmp_path / "room" / "b.py").write_text(text)
         names.append(jit.sources_digest(tmp_path))
     assert names[0] != names[1]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import SPECIAL_TOKENS, byte_strings
-from tokenizer.kernels.boundaries import READ_AHEAD_BYTES
+from tokenizer.kernels.classify.boundaries import READ_AHEAD_BYTES
 from tokenizer.patterns import PATTERNS
 from tokenizer.pretokenize import iter_pretokens
 from tokenizer.text import windows

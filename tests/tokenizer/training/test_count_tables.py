@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tokenizer.samples import as_dict
-from tokenizer.kernels.boundaries import SPECIAL_FLAG
-from tokenizer.kernels.count_table import NUM_LONG, NUM_SHORT, CountTable, count_window
+from tokenizer.kernels.classify.boundaries import SPECIAL_FLAG
+from tokenizer.kernels.counting.count_table import NUM_LONG, NUM_SHORT, CountTable, count_window
 from tokenizer.training.count_tables import (
     add_flat,
     added_up,

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenizer.kernels.encoding.ranked_merges import MAX_RANK, Merges, rank_of
 from tokenizer.kernels.jit import kernel
-from tokenizer.kernels.ranked_merges import MAX_RANK, Merges, rank_of
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"

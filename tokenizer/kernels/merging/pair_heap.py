@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.kernels.jit import inlined, kernel
-from tokenizer.kernels.merge_state import (
+from tokenizer.kernels.merging.merge_state import (
     HEAP_SIZE,
     HEAP_WIDTH,
     NUM_PAIRS,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tokenizer.kernels.intrinsics import borrowed
 from tokenizer.kernels.jit import kernel
-from tokenizer.kernels.merge_state import (
+from tokenizer.kernels.merging.merge_state import (
     CELL_SHIFT,
     COUNT_MASK,
     DONE,
@@ -24,7 +24,7 @@ from tokenizer.kernels.merge_state import (
     THRESHOLD,
     MergeState,
 )
-from tokenizer.kernels.pair_table import enter_pair, find_pair, pair_key, pair_place
+from tokenizer.kernels.merging.pair_table import enter_pair, find_pair, pair_key, pair_place
 
 
 @kernel

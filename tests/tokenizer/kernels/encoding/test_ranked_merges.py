@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from tests.tokenizer.samples import SAMPLE
 from tokenizer import reference
 from tokenizer.encoding.merge_tables import merge_tables
-from tokenizer.kernels.listed_merges import merge_by_lists
-from tokenizer.kernels.ranked_merges import MAX_RANK, SCAN_BYTES, merge_by_scanning, rank_of
+from tokenizer.kernels.encoding.listed_merges import merge_by_lists
+from tokenizer.kernels.encoding.ranked_merges import (
+    MAX_RANK,
+    SCAN_BYTES,
+    merge_by_scanning,
+    rank_of,
+)
 
 VOCAB, MERGES = reference.train_bpe(SAMPLE.encode() + b"aaaaaaaa aaab" * 9, 400, [])
 IDS = {token: token_id for token_id, token in VOCAB.items()}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import regex
 
-from tokenizer.kernels import class_ranges
-from tokenizer.kernels.class_ranges import CLASS_TABLE_SHA256
-from tokenizer.kernels.classes import (
+from tokenizer.kernels.classify import class_ranges
+from tokenizer.kernels.classify.class_ranges import CLASS_TABLE_SHA256
+from tokenizer.kernels.classify.classes import (
     DIGIT,
     LETTER,
     OTHER,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from numba import types
 from numba.extending import intrinsic
 
-from tokenizer.kernels.classes import LETTER, OTHER
+from tokenizer.kernels.classify.classes import LETTER, OTHER
 from tokenizer.kernels.intrinsics import (
     all_bytes,
     bits_of,

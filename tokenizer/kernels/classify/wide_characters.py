@@ -7,10 +7,10 @@ Each byte that is not UTF-8 is a character of class "other", as in
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.kernels.classes import DIGIT, LETTER, OTHER, WHITESPACE
+from tokenizer.kernels.classify.classes import DIGIT, LETTER, OTHER, WHITESPACE
+from tokenizer.kernels.classify.wide_blocks import classify_common, find_punctuation
 from tokenizer.kernels.intrinsics import BLOCK_BYTES, trailing_zeros
 from tokenizer.kernels.jit import kernel
-from tokenizer.kernels.wide_blocks import classify_common, find_punctuation
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, no-any-return, return-value"

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.kernels.class_ranges import CLASS_RANGES
+from tokenizer.kernels.classify.class_ranges import CLASS_RANGES
 
 OTHER, LETTER, DIGIT, WHITESPACE = range(4)
 
 _NAMES = {LETTER: "letter", DIGIT: "digit", WHITESPACE: "whitespace"}
 _HEAD = '''"""The classes of all characters as ranges of code points; written by `make golden`.
 
-Made by `tokenizer.kernels.classes.write_class_ranges` with regex {version}.
+Made by `python -m tokenizer.kernels.classify.classes` with regex {version}.
 """
 
 CLASS_TABLE_SHA256 = "{digest}"
@@ -87,3 +87,7 @@ def _ranges(table: NDArray[np.uint8], value: int) -> list[str]:
             end = "" if len(codes) == 1 else f"-{codes[-1]:x}"
             texts.append(f"{codes[0]:x}{end}")
     return texts
+
+
+if __name__ == "__main__":
+    write_class_ranges(Path(__file__).with_name("class_ranges.py"))

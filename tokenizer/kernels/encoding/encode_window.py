@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.kernels.atomics import load_acquire
-from tokenizer.kernels.boundaries import SPECIAL_FLAG, SpecialArrays, mark_piece
-from tokenizer.kernels.encode_table import (
+from tokenizer.kernels.classify.boundaries import SPECIAL_FLAG, SpecialArrays, mark_piece
+from tokenizer.kernels.encoding.encode_table import (
     MAX_CACHED_BYTES,
     SIZE_SHIFT,
     UNKNOWN,
@@ -23,6 +23,8 @@ from tokenizer.kernels.encode_table import (
     first_slot,
     hash_shift,
 )
+from tokenizer.kernels.encoding.listed_merges import merge_by_lists
+from tokenizer.kernels.encoding.ranked_merges import SCAN_BYTES, Merges, merge_by_scanning
 from tokenizer.kernels.intrinsics import (
     borrowed,
     load_item,
@@ -32,14 +34,12 @@ from tokenizer.kernels.intrinsics import (
     store_word,
 )
 from tokenizer.kernels.jit import inlined, kernel
-from tokenizer.kernels.listed_merges import merge_by_lists
 from tokenizer.kernels.pretoken_keys import (
     MAX_KEY_BYTES,
     equal_bytes,
     hash_key,
     short_key,
 )
-from tokenizer.kernels.ranked_merges import SCAN_BYTES, Merges, merge_by_scanning
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer.kernels.pretoken_order import first_words, gather, sort_ties
+from tokenizer.kernels.counting.pretoken_order import first_words, gather, sort_ties
 
 # Zero bytes and common beginnings are what sorting by the first words could mix up.
 pretokens = st.one_of(

@@ -1,6 +1,6 @@
 """The classes of all characters as ranges of code points; written by `make golden`.
 
-Made by `tokenizer.kernels.classes.write_class_ranges` with regex 2026.11.15.
+Made by `python -m tokenizer.kernels.classify.classes` with regex 2026.11.15.
 """
 
 CLASS_TABLE_SHA256 = "2cdc5e46f8e440acd623a4c8c0571106bb598ac98fcd63f5faa36be342f318a8"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tokenizer.kernels.intrinsics import borrowed, prefetch
 from tokenizer.kernels.jit import inlined, kernel
-from tokenizer.kernels.merge_state import (
+from tokenizer.kernels.merging.merge_state import (
     BYTES_FULL,
     BYTES_SIZE,
     CELL_SHIFT,
@@ -29,8 +29,8 @@ from tokenizer.kernels.merge_state import (
     THRESHOLD,
     MergeState,
 )
-from tokenizer.kernels.pair_heap import order_word, peek_best, push_pair
-from tokenizer.kernels.pair_table import enter_pair, find_pair
+from tokenizer.kernels.merging.pair_heap import order_word, peek_best, push_pair
+from tokenizer.kernels.merging.pair_table import enter_pair, find_pair
 
 _AHEAD = 16
 """Visits ahead whose cells are prefetched: of 4, 8, 16 and 32 the best on large runs, and harmless

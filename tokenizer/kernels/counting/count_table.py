@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.kernels.boundaries import SPECIAL_FLAG
+from tokenizer.kernels.classify.boundaries import SPECIAL_FLAG
 from tokenizer.kernels.intrinsics import borrowed, load_item, prefetch, store_item
 from tokenizer.kernels.jit import kernel
 from tokenizer.kernels.pretoken_keys import (

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import byte_strings, special_token_lists
-from tokenizer.kernels.boundaries import (
+from tokenizer.kernels.classify.boundaries import (
     READ_AHEAD_BYTES,
     SPECIAL_FLAG,
     STARTS_SLACK,
@@ -15,7 +15,7 @@ from tokenizer.kernels.boundaries import (
     mark_window,
     special_arrays,
 )
-from tokenizer.kernels.classes import DIGIT, LETTER, WHITESPACE, class_table
+from tokenizer.kernels.classify.classes import DIGIT, LETTER, WHITESPACE, class_table
 from tokenizer.kernels.intrinsics import BLOCK_BYTES
 from tokenizer.pretokenize import iter_pretokens
 from tokenizer.special_tokens import compile_special_tokens, cut_at_special_tokens

@@ -10,10 +10,8 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
-from tokenizer.kernels.classes import LETTER, class_table
-from tokenizer.kernels.intrinsics import BLOCK_BYTES
-from tokenizer.kernels.untyped import Untyped
-from tokenizer.kernels.wide_blocks import (
+from tokenizer.kernels.classify.classes import LETTER, class_table
+from tokenizer.kernels.classify.wide_blocks import (
     PUNCTUATION,
     THREE_BYTES,
     TWO_BYTES,
@@ -21,6 +19,8 @@ from tokenizer.kernels.wide_blocks import (
     classify_common,
     find_punctuation,
 )
+from tokenizer.kernels.intrinsics import BLOCK_BYTES
+from tokenizer.kernels.untyped import Untyped
 
 compiled: Untyped = njit
 ROWS = [(row, 2) for row in TWO_BYTES] + [(row, 3) for row in THREE_BYTES]

@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.kernels.classes import WHITESPACE
+from tokenizer.kernels.classify.classes import WHITESPACE
+from tokenizer.kernels.classify.wide_characters import classify_wide, to_first_bytes, wide_character
 from tokenizer.kernels.intrinsics import (
     BLOCK_BYTES,
     borrowed,
@@ -31,7 +32,6 @@ from tokenizer.kernels.intrinsics import (
     trailing_zeros,
 )
 from tokenizer.kernels.jit import kernel
-from tokenizer.kernels.wide_characters import classify_wide, to_first_bytes, wide_character
 
 # Numba runs this, with its own types for scalars.
 # mypy: disable-error-code="arg-type, no-any-return, return-value"

@@ -1,0 +1,1 @@
+"""Where pretokens begin: 64 bytes are classified at once."""

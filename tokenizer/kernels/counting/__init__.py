@@ -1,0 +1,1 @@
+"""Pretokens and how often each occurs."""

@@ -1,0 +1,1 @@
+"""From text to ids: known pretokens by a table, new ones by their merges."""
