@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from artifacts.checking import check
 from artifacts.identity import Identity, Reference
+from artifacts.published.checking import check
 from artifacts.record import Record
 from artifacts.store import Store, list_records
 from flows.config import PipelineConfig

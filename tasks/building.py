@@ -17,15 +17,15 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from artifacts.checking import check, quarantine
-from artifacts.handover import take_over
+from artifacts.building.handover import take_over
+from artifacts.building.publishing import publish
+from artifacts.building.staging import Staging
 from artifacts.identity import Identity, Reference
-from artifacts.lease import Lease, lease_of
-from artifacts.publishing import publish
+from artifacts.lease.lease import Lease, lease_of
+from artifacts.lease.waiting import wait_for_lease
+from artifacts.published.checking import check, quarantine
 from artifacts.record import BuildFacts, ExternalFile, JsonObject, Record
-from artifacts.staging import Staging
 from artifacts.store import reference_of
-from artifacts.waiting import wait_for_lease
 from tasks.context import RunContext, store_of
 from tasks.memory import peak_memory, reset_peak_memory
 

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 from prefect import task
 from prefect.client.schemas.objects import State
 
-from artifacts.handover import take_over
+from artifacts.building.handover import take_over
+from artifacts.building.staging import Staging, add_part, open_staging, staged_parts
 from artifacts.identity import Identity, Reference
-from artifacts.lease import lease_of
-from artifacts.staging import Staging, add_part, open_staging, staged_parts
+from artifacts.lease.lease import lease_of
 from artifacts.store import Store
 from tasks.building import Built, Mapped, build_once, find_artifact, sole_builder
 from tasks.context import RunContext, retry_options, store_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from artifacts.builder_process import BuilderProcess, is_dead, this_process
+from artifacts.lease.builder_process import BuilderProcess, is_dead, this_process
 from tasks.tracking import TrackingTarget
 
 logger = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
+from artifacts.building.staging import Staging, add_part, confirm
 from artifacts.content_hash import content_hash
 from artifacts.fetching.unpacking import unpack
 from artifacts.identity import Identity, Reference
-from artifacts.reading import local_file
+from artifacts.published.reading import local_file
 from artifacts.record import ExternalFile, JsonObject, Record
-from artifacts.staging import Staging, add_part, confirm
 from artifacts.store import Store
 from tasks.building import Built, build_once
 from tasks.context import RunContext, retry_options, store_of

@@ -14,12 +14,12 @@ from tempfile import TemporaryDirectory
 from prefect import task
 from prefect.client.schemas.objects import State
 
-from artifacts.handover import take_over
+from artifacts.building.handover import take_over
+from artifacts.building.staging import Staging, add_part, open_part, open_staging, staged_parts
 from artifacts.identity import Identity, Reference
-from artifacts.lease import lease_of
-from artifacts.reading import local_folder
+from artifacts.lease.lease import lease_of
+from artifacts.published.reading import local_folder
 from artifacts.record import JsonObject
-from artifacts.staging import Staging, add_part, open_part, open_staging, staged_parts
 from artifacts.store import Store
 from tasks.building import Built, Mapped, build_once, find_artifact, sole_builder
 from tasks.context import RunContext, retry_options, store_of

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from artifacts.building.staging import Staging, add_part
 from artifacts.identity import Identity, Reference
 from artifacts.record import JsonObject, Record
-from artifacts.staging import Staging, add_part
 from artifacts.store import Store
 from lm.accounting import forward_flops
 from lm.config import EvaluateConfig

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from artifacts.building.staging import Staging, add_part
 from artifacts.identity import Identity, Reference
-from artifacts.reading import local_folder
+from artifacts.published.reading import local_folder
 from artifacts.record import JsonObject, Record
-from artifacts.staging import Staging, add_part
 from artifacts.store import Store, reference_of
 from lm.config import GenerateConfig
 from tasks.building import Built, build_once

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artifacts.identity import Reference
-from artifacts.reading import local_folder
+from artifacts.published.reading import local_folder
 from artifacts.record import Record
 from artifacts.store import Store, record_of, resolve
 from lm.config import EvaluateConfig, GenerateConfig, RunOptions

@@ -17,11 +17,11 @@ from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
+from artifacts.building.mirror import mirror_files, restore_newest
+from artifacts.building.staging import Staging, add_part, confirm
 from artifacts.identity import Identity, Reference
-from artifacts.mirror import mirror_files, restore_newest
-from artifacts.reading import local_files
+from artifacts.published.reading import local_files
 from artifacts.record import JsonObject, Record
-from artifacts.staging import Staging, add_part, confirm
 from lm.accounting import num_parameters, training_flops_per_token, training_memory
 from lm.config import ModelConfig, TrainConfig
 from tasks.building import Built, build_once

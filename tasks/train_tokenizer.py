@@ -10,10 +10,10 @@ from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
+from artifacts.building.staging import Staging, add_part, confirm
 from artifacts.identity import Identity, Reference
-from artifacts.reading import local_files
+from artifacts.published.reading import local_files
 from artifacts.record import JsonObject
-from artifacts.staging import Staging, add_part, confirm
 from artifacts.store import record_of
 from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of

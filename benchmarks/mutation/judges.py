@@ -17,7 +17,13 @@ _MERGES = f"{_TOKENIZER}/training/test_train.py"
 _LONG = f"{_KERNELS}/encoding/test_ranked_merges.py {_TOKENIZER}/encoding/test_fast.py"
 _STARTS = f"{_KERNELS}/classify/test_boundaries.py"
 _STORE = " ".join(
-    f"tests/artifacts/test_{name}.py" for name in ("lease", "staging", "handover", "publishing")
+    f"tests/artifacts/{name}.py"
+    for name in (
+        "lease/test_lease",
+        "building/test_staging",
+        "building/test_handover",
+        "building/test_publishing",
+    )
 )
 _ORDERS = f"{_STORE} tests/artifacts/test_interleavings.py"
 _OPTIM = "tests/lm/optim"
@@ -62,14 +68,14 @@ JUDGES = {
     ),
     "artifacts/json_text.py": "tests/artifacts/test_json_text.py tests/artifacts/test_record.py",
     "artifacts/names.py": "tests/artifacts/test_names.py tests/artifacts/test_hostile_store.py",
-    "artifacts/builder_process.py": "tests/artifacts/test_lease.py",
-    "artifacts/lease.py": _ORDERS,
-    "artifacts/lease_chain.py": _ORDERS,
-    "artifacts/waiting.py": _ORDERS,
-    "artifacts/decision.py": _ORDERS,
-    "artifacts/handover.py": _ORDERS,
-    "artifacts/publishing.py": f"{_ORDERS} tests/artifacts/test_checking.py",
-    "artifacts/staging.py": _ORDERS,
+    "artifacts/lease/builder_process.py": "tests/artifacts/lease/test_lease.py",
+    "artifacts/lease/lease.py": _ORDERS,
+    "artifacts/lease/lease_chain.py": _ORDERS,
+    "artifacts/lease/waiting.py": _ORDERS,
+    "artifacts/lease/decision.py": _ORDERS,
+    "artifacts/building/handover.py": _ORDERS,
+    "artifacts/building/publishing.py": f"{_ORDERS} tests/artifacts/published/test_checking.py",
+    "artifacts/building/staging.py": _ORDERS,
     "lm/optim/adamw.py": f"{_OPTIM}/test_adamw.py",
     "lm/optim/clip.py": f"{_OPTIM}/test_clip.py",
     "lm/optim/muon.py": f"{_OPTIM}/test_muon.py",

@@ -58,7 +58,7 @@ def verify(
     store: StoreUrl = "",
 ) -> None:
     """Hash every file again and compare with the records; exit code 1 when one differs."""
-    from artifacts.checking import verify as verify_artifact
+    from artifacts.published.checking import verify as verify_artifact
 
     opened = _open(store)
     found = [resolve(opened, name)] if name else list(scan_records(opened))
@@ -86,8 +86,8 @@ def _forget_sources(record: Record) -> None:
 @app.command("lineage")
 def lineage(name: Name, store: StoreUrl = "") -> None:
     """Print what an artifact was made of, up to the corpus."""
-    from artifacts.lineage import format_lineage
-    from artifacts.lineage import lineage as trace
+    from artifacts.published.lineage import format_lineage
+    from artifacts.published.lineage import lineage as trace
 
     opened = _open(store)
     typer.echo(format_lineage(trace(opened, resolve(opened, name))))

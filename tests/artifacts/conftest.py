@@ -13,10 +13,10 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from hypothesis import settings
 
+from artifacts.building.publishing import publish
+from artifacts.building.staging import Staging, add_part, open_staging
 from artifacts.identity import Identity, Reference
-from artifacts.publishing import publish
 from artifacts.record import BuildFacts, Record
-from artifacts.staging import Staging, add_part, open_staging
 from artifacts.store import Store, open_store
 from tests.s3_server import set_s3_environment
 

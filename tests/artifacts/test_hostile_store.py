@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from artifacts import filesystem
-from artifacts.checking import check, quarantine
-from artifacts.handover import take_over
-from artifacts.mirror import restore_newest
-from artifacts.reading import local_file, local_folder
+from artifacts.building.handover import take_over
+from artifacts.building.mirror import restore_newest
+from artifacts.building.staging import staged_parts
+from artifacts.lease.waiting import wait_for_lease
+from artifacts.published.checking import check, quarantine
+from artifacts.published.reading import local_file, local_folder
 from artifacts.record import Record, RecordFormatError
-from artifacts.staging import staged_parts
 from artifacts.store import DamagedRecordError, find_record, open_store, record_path, reference_of
-from artifacts.waiting import wait_for_lease
 from tests.artifacts.conftest import identity_of
 from tests.artifacts.test_names import OUTSIDE
 

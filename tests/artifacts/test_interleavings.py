@@ -17,14 +17,15 @@ from typing import Any
 
 import pytest
 
-from artifacts import filesystem, lease, waiting
-from artifacts.checking import check
-from artifacts.handover import take_over
-from artifacts.lease import LeaseLostError
-from artifacts.mirror import mirror_files, restore_newest
-from artifacts.publishing import publish
+from artifacts import filesystem
+from artifacts.building.handover import take_over
+from artifacts.building.mirror import mirror_files, restore_newest
+from artifacts.building.publishing import publish
+from artifacts.building.staging import add_part, staged_parts
+from artifacts.lease import lease, waiting
+from artifacts.lease.lease import LeaseLostError
+from artifacts.published.checking import check
 from artifacts.record import BuildFacts, Record
-from artifacts.staging import add_part, staged_parts
 from artifacts.store import Store, record_path
 from tests.artifacts.bucket import Bucket
 from tests.artifacts.conftest import identity_of

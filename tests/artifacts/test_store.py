@@ -12,6 +12,7 @@ import pytest
 
 from artifacts import filesystem
 from artifacts.identity import PLACE_DIGITS, Reference
+from artifacts.lease.waiting import wait_for_lease
 from artifacts.record import ExternalFile
 from artifacts.store import (
     DamagedRecordError,
@@ -25,7 +26,6 @@ from artifacts.store import (
     resolve,
     scan_records,
 )
-from artifacts.waiting import wait_for_lease
 
 if TYPE_CHECKING:
     from artifacts.record import Record

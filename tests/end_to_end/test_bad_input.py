@@ -101,7 +101,7 @@ def test_invalid_utf8_is_kept_byte_for_byte_and_reported(
     """The shards decode to the very bytes of the file."""
     import numpy as np
 
-    from artifacts.reading import local_folder
+    from artifacts.published.reading import local_folder
     from artifacts.store import reference_of, resolve
     from tokenizer.encoding.tokenizer import Tokenizer
 

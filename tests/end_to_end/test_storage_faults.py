@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from artifacts.checking import verify
+from artifacts.published.checking import verify
 from artifacts.store import list_records, open_store
 from tests.tiny_pipeline import Run, built
 

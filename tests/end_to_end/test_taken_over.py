@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.checking import verify
+from artifacts.published.checking import verify
 from artifacts.store import open_store, published_path, resolve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

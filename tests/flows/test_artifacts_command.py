@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from artifacts.checking import check
+from artifacts.building.publishing import publish
+from artifacts.building.staging import add_part, open_staging
 from artifacts.identity import Identity
-from artifacts.publishing import publish
+from artifacts.published.checking import check
 from artifacts.record import BuildFacts
-from artifacts.staging import add_part, open_staging
 from artifacts.store import list_records, open_store
 from flows.cli.artifacts import app
 

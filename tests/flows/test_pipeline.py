@@ -9,12 +9,12 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-from artifacts.checking import verify
-from artifacts.handover import take_over
+from artifacts.building.handover import take_over
 from artifacts.identity import Reference
-from artifacts.lineage import format_lineage, lineage
+from artifacts.lease.waiting import wait_for_lease
+from artifacts.published.checking import verify
+from artifacts.published.lineage import format_lineage, lineage
 from artifacts.store import open_store, resolve
-from artifacts.waiting import wait_for_lease
 from flows.config import resolve_config
 from flows.plan import plan_stages
 from flows.presets import find_preset

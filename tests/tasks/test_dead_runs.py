@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from artifacts.builder_process import this_process
+from artifacts.lease.builder_process import this_process
 from tasks.dead_runs import FLOW_RUN_TAG, PROCESS_TAG, DeadRun, end_dead_runs, process_tag
 from tasks.tracking import TrackingTarget, start_pipeline_run
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from artifacts.reading import local_file
+from artifacts.published.reading import local_file
 from artifacts.store import Store, open_store, reference_of, resolve
 from flows.config import resolve_config
 from flows.presets import find_preset

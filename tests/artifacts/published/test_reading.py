@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from artifacts.checking import check, verify
 from artifacts.identity import Reference
-from artifacts.reading import local_file, local_files, local_folder
+from artifacts.published.checking import check, verify
+from artifacts.published.reading import local_file, local_files, local_folder
 from artifacts.record import ExternalFile
 from artifacts.store import file_uri, open_store, published_path, reference_of
 

@@ -15,7 +15,7 @@ from typing import Literal
 from artifacts import filesystem
 from artifacts.content_hash import Stamp, content_hash, forget, hash_file, stamps_below
 from artifacts.identity import ArtifactKey
-from artifacts.lease import describe_lease
+from artifacts.lease.lease import describe_lease
 from artifacts.names import local_place
 from artifacts.record import ExternalFile, FileEntry, Record
 from artifacts.store import (

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from artifacts import filesystem, lease, waiting
-from artifacts.checking import quarantine, verify
+from artifacts import filesystem
+from artifacts.building.handover import take_over
+from artifacts.building.mirror import mirror_files, restore_newest
+from artifacts.building.publishing import publish
+from artifacts.building.staging import Staging, add_part, open_staging, staged_parts
 from artifacts.content_hash import stamps_below
-from artifacts.handover import take_over
-from artifacts.lease import Lease, LeaseLostError, lease_of
-from artifacts.mirror import mirror_files, restore_newest
-from artifacts.publishing import publish
+from artifacts.lease import lease, waiting
+from artifacts.lease.lease import Lease, LeaseLostError, lease_of
+from artifacts.lease.waiting import wait_for_lease
+from artifacts.published.checking import quarantine, verify
 from artifacts.record import BuildFacts
-from artifacts.staging import Staging, add_part, open_staging, staged_parts
 from artifacts.store import find_record, hidden_path, open_store, published_path, record_path
-from artifacts.waiting import wait_for_lease
 from tests.artifacts.conftest import identity_of
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ WORK = ("checkpoints/step-*/*", "log")
 SLEEPER = """
 import itertools, sys, time
 from pathlib import Path
-from artifacts import lease
-from artifacts.handover import take_over
+from artifacts.lease import lease
+from artifacts.building.handover import take_over
 from artifacts.identity import Identity
-from artifacts.publishing import publish
+from artifacts.building.publishing import publish
 from artifacts.record import BuildFacts
-from artifacts.staging import add_part
+from artifacts.building.staging import add_part
 from artifacts.store import open_store
-from artifacts.waiting import wait_for_lease
+from artifacts.lease.waiting import wait_for_lease
 
 lease.TIME_TO_LIVE_S, lease.CONFIRM_S = 1.0, 0.2
 key = Identity(
@@ -198,7 +199,8 @@ def test_what_was_set_aside_is_not_adopted(
     with ExitStack() as later:
         old = take_over(_next_hold(later, store, monkeypatch))
         _add(old, "a", "a", tmp_path)
-        monkeypatch.setattr("artifacts.publishing.clear", lambda *_: None)  # as after a crash
+        # as after a crash
+        monkeypatch.setattr("artifacts.building.publishing.clear", lambda *_: None)
         record = publish(old, KEY, BuildFacts())
         quarantine(store, record, "test")
         new = take_over(_next_hold(later, store, monkeypatch))
@@ -214,7 +216,7 @@ def test_process_that_was_suspended_is_told_and_damages_nothing(
     command = [sys.executable, "-c", SLEEPER, str(tmp_path / "store")]
     store = open_store(tmp_path / "store")
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
     ) as sleeper:
         assert sleeper.stdout is not None
         assert sleeper.stdout.readline() == "works\n"

@@ -14,10 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from artifacts import filesystem
+from artifacts.building.staging import Staging, confirm, staging_folder
 from artifacts.content_hash import content_hash
 from artifacts.json_text import as_object, parse_json, typed
 from artifacts.record import FileEntry
-from artifacts.staging import Staging, confirm, staging_folder
 
 MIRRORS = "mirrors"
 """Their folder in the staging place; it is handed over with the lease."""

@@ -9,10 +9,10 @@ the chain, too (`decision`). How a lease is waited for is in `waiting`.
 import time
 from dataclasses import dataclass, field, replace
 
-from artifacts import decision, lease_chain
-from artifacts.builder_process import is_dead
 from artifacts.identity import ArtifactKey
-from artifacts.lease_chain import NUMBER_DIGITS, Link
+from artifacts.lease import decision, lease_chain
+from artifacts.lease.builder_process import is_dead
+from artifacts.lease.lease_chain import NUMBER_DIGITS, Link
 from artifacts.store import Store
 
 TIME_TO_LIVE_S = 60.0

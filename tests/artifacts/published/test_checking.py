@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifacts import filesystem
-from artifacts.checking import check, quarantine, verify
 from artifacts.identity import Reference
+from artifacts.lease.waiting import wait_for_lease
+from artifacts.published.checking import check, quarantine, verify
 from artifacts.record import ExternalFile, RecordFormatError
 from artifacts.store import find_record, list_records, published_path, record_path
-from artifacts.waiting import wait_for_lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable

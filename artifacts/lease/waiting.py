@@ -12,11 +12,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from artifacts import decision, filesystem, lease, lease_chain
-from artifacts.builder_process import is_dead, this_process
+from artifacts import filesystem
 from artifacts.identity import ArtifactKey
-from artifacts.lease import Lease, LeaseLostError
-from artifacts.lease_chain import Link, Note
+from artifacts.lease import decision, lease, lease_chain
+from artifacts.lease.builder_process import is_dead, this_process
+from artifacts.lease.lease import Lease, LeaseLostError
+from artifacts.lease.lease_chain import Link, Note
 from artifacts.store import Store
 
 logger = logging.getLogger(__name__)

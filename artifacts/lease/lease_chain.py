@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal, cast
 
 from artifacts import filesystem
-from artifacts.builder_process import BuilderProcess
 from artifacts.identity import ArtifactKey
 from artifacts.json_text import as_object, parse_json, typed
+from artifacts.lease.builder_process import BuilderProcess
 from artifacts.store import Store, hidden_path
 
 NUMBER_DIGITS = 8

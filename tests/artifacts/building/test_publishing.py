@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifacts import filesystem
-from artifacts.checking import check, quarantine, verify
+from artifacts.building.publishing import publish
+from artifacts.building.staging import add_part, open_staging, staged_parts
 from artifacts.content_hash import stamps_below
 from artifacts.identity import Reference
-from artifacts.publishing import publish
+from artifacts.published.checking import check, quarantine, verify
 from artifacts.record import BuildFacts, ExternalFile, Record
-from artifacts.staging import add_part, open_staging, staged_parts
 from artifacts.store import (
     find_record,
     list_records,
@@ -34,8 +34,8 @@ from tests.artifacts.conftest import identity_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from artifacts.building.staging import Staging
     from artifacts.identity import Identity
-    from artifacts.staging import Staging
     from artifacts.store import Store
     from tests.artifacts.conftest import Build, OpenStore, Stage, Steps
 
@@ -47,9 +47,9 @@ KILLED_PUBLISHER = """
 import os, sys
 from pathlib import Path
 from artifacts.identity import Identity
-from artifacts.publishing import publish
+from artifacts.building.publishing import publish
 from artifacts.record import BuildFacts
-from artifacts.staging import add_part, open_staging
+from artifacts.building.staging import add_part, open_staging
 from artifacts.store import open_store
 
 folder, config = Path(sys.argv[1]), {"name": "tiny", "size": 3}
@@ -173,7 +173,7 @@ def test_failure_at_any_step_leaves_no_half_artifact(
 def test_kill_at_any_system_call_leaves_no_half_artifact(tmp_path: Path) -> None:
     """SIGKILL before any change to the disk leaves nothing visible, and the next run builds."""
     command = [sys.executable, "-c", KILLED_PUBLISHER, str(tmp_path)]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     num_steps = int(done.stdout)
     assert num_steps > 15

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from artifacts import filesystem, lease, lease_chain, waiting
-from artifacts.builder_process import is_dead, this_process
+from artifacts import filesystem
 from artifacts.identity import Reference
-from artifacts.lease import LeaseLostError, describe_lease
-from artifacts.lease_chain import Link
+from artifacts.lease import lease, lease_chain, waiting
+from artifacts.lease.builder_process import is_dead, this_process
+from artifacts.lease.lease import LeaseLostError, describe_lease
+from artifacts.lease.lease_chain import Link
+from artifacts.lease.waiting import wait_for_lease
 from artifacts.store import hidden_path, open_store
-from artifacts.waiting import wait_for_lease
 
 if TYPE_CHECKING:
     from artifacts.store import Store
@@ -36,7 +37,7 @@ HOLDER = """
 import sys, time
 from artifacts.identity import Reference
 from artifacts.store import open_store
-from artifacts.waiting import wait_for_lease
+from artifacts.lease.waiting import wait_for_lease
 key = Reference("encode", "ab" * 32, "")
 with wait_for_lease(open_store(sys.argv[1]), key, owner="first"):
     print("held", flush=True)
@@ -175,7 +176,7 @@ def test_lease_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     """SIGKILL of the builder frees its artifact; on its own machine nobody waits for a time-out."""
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "store")]
     store = open_store(tmp_path / "store")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as holder:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         assert _holder(store) == "first"

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifacts import filesystem
+from artifacts.building.staging import (
+    Staging,
+    add_part,
+    number_of,
+    open_part,
+    open_staging,
+    staged_parts,
+)
 from artifacts.content_hash import stamps_below
 from artifacts.identity import Reference
 from artifacts.record import FileEntry
-from artifacts.staging import Staging, add_part, number_of, open_part, open_staging, staged_parts
 
 if TYPE_CHECKING:
     from artifacts.store import Store

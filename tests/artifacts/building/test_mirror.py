@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from artifacts.building.mirror import mirror_files, restore_newest
+from artifacts.building.staging import Staging, open_staging
 from artifacts.identity import Reference
-from artifacts.mirror import mirror_files, restore_newest
-from artifacts.staging import Staging, open_staging
 from artifacts.store import open_store
 
 MODEL = Reference("train_lm", "ab" * 32, "")

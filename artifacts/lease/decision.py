@@ -7,11 +7,12 @@ it with the same bytes, so nobody has to wait for a builder that died or sleeps 
 
 from dataclasses import replace
 
-from artifacts import filesystem, lease_chain
+from artifacts import filesystem
 from artifacts.content_hash import stamps_below
 from artifacts.identity import ArtifactKey
 from artifacts.json_text import parse_json
-from artifacts.lease_chain import Link, Note
+from artifacts.lease import lease_chain
+from artifacts.lease.lease_chain import Link, Note
 from artifacts.record import Record
 from artifacts.store import Store, published_path, record_path
 

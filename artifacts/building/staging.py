@@ -29,8 +29,8 @@ from artifacts.content_hash import (
 )
 from artifacts.identity import ArtifactKey
 from artifacts.json_text import as_object, parse_json, typed
-from artifacts.lease import Lease
-from artifacts.lease_chain import NUMBER_DIGITS
+from artifacts.lease.lease import Lease
+from artifacts.lease.lease_chain import NUMBER_DIGITS
 from artifacts.names import check_file_name, check_folder
 from artifacts.record import FileEntry
 from artifacts.store import Store, hidden_path

@@ -13,10 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from artifacts import filesystem
-from artifacts.content_hash import stamps_below
-from artifacts.lease import Lease, lease_of
-from artifacts.mirror import MIRRORS
-from artifacts.staging import (
+from artifacts.building.mirror import MIRRORS
+from artifacts.building.staging import (
     StagedPart,
     Staging,
     attempts,
@@ -27,6 +25,8 @@ from artifacts.staging import (
     remove_attempts,
     staging_folder,
 )
+from artifacts.content_hash import stamps_below
+from artifacts.lease.lease import Lease, lease_of
 from artifacts.store import hidden_path
 
 _MARKER = "begun"

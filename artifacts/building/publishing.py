@@ -13,12 +13,12 @@ from contextlib import suppress
 from dataclasses import fields, replace
 
 from artifacts import filesystem
-from artifacts.checking import check, quarantine, remember_stamps
+from artifacts.building.staging import StagedPart, Staging, clear, intact_parts
 from artifacts.fingerprint import canonical_json
 from artifacts.identity import Identity
-from artifacts.lease import Lease, LeaseLostError
+from artifacts.lease.lease import Lease, LeaseLostError
+from artifacts.published.checking import check, quarantine, remember_stamps
 from artifacts.record import BuildFacts, JsonObject, Record
-from artifacts.staging import StagedPart, Staging, clear, intact_parts
 from artifacts.store import Store, find_record, published_path, record_path
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifacts import filesystem
-from artifacts.checking import quarantine
-from artifacts.lineage import format_lineage, lineage
+from artifacts.published.checking import quarantine
+from artifacts.published.lineage import format_lineage, lineage
 from artifacts.record import ExternalFile
 from artifacts.store import published_path, record_path, reference_of
 

@@ -1,0 +1,1 @@
+"""What a builder makes: staged parts, a hand-over of them, local mirrors, the publication."""

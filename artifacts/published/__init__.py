@@ -1,0 +1,1 @@
+"""What was published: checked, read, and asked where it came from."""
