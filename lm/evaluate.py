@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lm.checkpoint.weights import load_model
 from lm.config import EvaluateConfig, ModelConfig, RunOptions, TrainConfig
+from lm.data.loss_groups import LossGroup, LossSums
 from lm.data.shards import TokenShards, check_token_ids, open_shards, read_windows, release_pages
 from lm.fast.switch import use_plan
 from lm.loss import token_losses
@@ -45,6 +46,22 @@ class Evaluation:
     """Mean loss at each position of a window; position t has seen t + 1 tokens."""
     context_length: int
     """Positions of a window."""
+    standard_error_over_documents: float | None = None
+    """Standard error of `loss`, documents being the clusters; None for a single document."""
+    loss_by_document_length: tuple[LossGroup, ...] = ()
+    """By the tokens of the document."""
+    loss_by_token_count: tuple[LossGroup, ...] = ()
+    """By how often the predicted token occurs in the training text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """What losses are grouped by, beside the position."""
+
+    document_starts: NDArray[np.int64]
+    """Places in the stream at which a document starts, ascending."""
+    train_counts: NDArray[np.int64]
+    """How often each token id occurs in the training text."""
 
 
 def evaluate_model(
@@ -54,6 +71,7 @@ def evaluate_model(
     config: EvaluateConfig,
     options: RunOptions,
     token_num_bytes: NDArray[np.int64] | None = None,
+    grouping: Grouping | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Evaluate a published model on all tokens of `shards`.
@@ -64,6 +82,7 @@ def evaluate_model(
         config: What determines the numbers.
         options: Device and path to use.
         token_num_bytes: Bytes of each token id, for bits per byte.
+        grouping: Documents and frequencies, for the losses by them.
         on_progress: Gets (predicted tokens, tokens to predict).
 
     Raises:
@@ -77,18 +96,30 @@ def evaluate_model(
     use_plan(model, plan)
     context_length = config.context_length or model.config.context_length
     sums = _Sums(context_length)
+    groups = LossSums(grouping.document_starts, model.config.vocab_size) if grouping else None
     with planned_backend(plan):
         for windows in _iter_windows(stream, context_length, config.batch_size):
             tokens = windows.to(plan.device)  # (B, T + 1)
             losses = token_losses(
                 model, tokens[:, :-1], tokens[:, 1:], precision=config.precision, fast=plan.fast
             )
-            sums.add(losses.cpu().double().numpy())
+            by_window = losses.cpu().double().numpy()
+            sums.add(by_window)
+            if groups is not None:
+                groups.add(windows[:, 1:].flatten().numpy(), by_window.ravel())
             if token_num_bytes is not None:
                 sums.num_bytes += int(token_num_bytes[windows[:, 1:].numpy()].sum())
             if on_progress is not None:
                 on_progress(sums.num_tokens, stream.num_tokens - 1)
-    return _summarize(sums, has_bytes=token_num_bytes is not None)
+    evaluation = _summarize(sums, has_bytes=token_num_bytes is not None)
+    if groups is None or grouping is None:
+        return evaluation
+    return replace(
+        evaluation,
+        standard_error_over_documents=groups.standard_error(),
+        loss_by_document_length=groups.by_document_length(),
+        loss_by_token_count=groups.by_count(grouping.train_counts),
+    )
 
 
 def _choose_plan(model_config: ModelConfig, config: EvaluateConfig, options: RunOptions) -> Plan:

@@ -20,11 +20,11 @@ from tasks.progress import progress
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
 from tasks.text_model import open_text_model, score
 from tasks.tracking import stage_run
-from tasks.train_lm import shard_paths
+from tasks.train_lm import document_starts, shard_paths
 from tasks.train_tokenizer import known_bytes_per_token
 
 STAGE = "evaluate"
-VERSION = 1
+VERSION = 2
 
 EVALUATION = "evaluation.json"
 
@@ -54,7 +54,9 @@ def evaluate(context: RunContext, identity: Identity, config: EvaluateConfig) ->
         path = staging.workdir / EVALUATION
         path.write_text(json.dumps(facts, indent=1) + "\n")
         add_part(staging, path, EVALUATION)
-        statistics = {name: fact for name, fact in facts.items() if not isinstance(fact, list)}
+        statistics = {
+            name: fact for name, fact in facts.items() if not isinstance(fact, list | tuple)
+        }
         return Built(statistics=statistics, mlflow_run_id=run.run_id or None)
 
     return build_once(context, identity, build)
@@ -106,14 +108,24 @@ def headline(facts: JsonObject) -> dict[str, float]:
 
 
 def _evaluate(context: RunContext, identity: Identity, config: EvaluateConfig) -> JsonObject:
-    from lm.data.entropy import bigram_entropy, unigram_entropy
+    from lm.data.entropy import bigram_entropy, count_tokens, unigram_entropy
+    from lm.evaluate import Grouping
 
     text_model = open_text_model(store_of(context), identity.inputs["model"], context.options)
-    with progress("evaluate", unit="tokens") as on_progress:
-        valid_shards = shard_paths(context, identity.inputs["valid"])
-        evaluation = score(text_model, valid_shards, config=config, on_progress=on_progress)
     train_shards = shard_paths(context, identity.inputs["train"])
     vocab_size = len(text_model.tokenizer.token_num_bytes())
+    grouping = Grouping(
+        document_starts=document_starts(context, identity.inputs["valid"]),
+        train_counts=count_tokens(train_shards, vocab_size),
+    )
+    with progress("evaluate", unit="tokens") as on_progress:
+        evaluation = score(
+            text_model,
+            shard_paths(context, identity.inputs["valid"]),
+            config=config,
+            grouping=grouping,
+            on_progress=on_progress,
+        )
     return {
         **asdict(evaluation),
         "unigram_entropy": unigram_entropy(train_shards, vocab_size),

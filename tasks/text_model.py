@@ -16,7 +16,7 @@ from lm.config import EvaluateConfig, GenerateConfig, RunOptions
 from tasks.progress import OnProgress
 
 if TYPE_CHECKING:
-    from lm.evaluate import Evaluation
+    from lm.evaluate import Evaluation, Grouping
     from lm.model.transformer import TransformerLM
     from tokenizer.encoding.tokenizer import Tokenizer
 
@@ -105,6 +105,7 @@ def score(
     shards: list[Path],
     *,
     config: EvaluateConfig,
+    grouping: Grouping | None = None,
     on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Evaluate the model on every token of the shards, also in bits a byte of their text."""
@@ -116,5 +117,6 @@ def score(
         config=config,
         options=text_model.options,
         token_num_bytes=text_model.tokenizer.token_num_bytes(),
+        grouping=grouping,
         on_progress=on_progress,
     )

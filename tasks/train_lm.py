@@ -35,6 +35,9 @@ from tasks.tracking import forward_metrics, stage_run
 from tasks.training_process import train_in_processes
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from lm.training.job import TrainJob, TrainResult
 
 STAGE = "train_lm"
@@ -112,6 +115,16 @@ TRAIN_LM = Stage(name=STAGE, identify=model_identity, perform=perform_by(train_l
 def shard_paths(context: RunContext, shards: Reference) -> list[Path]:
     """Bring the token shards of one split to this machine, in the order of the text."""
     return local_files(store_of(context), shards, "shard-*.npy")
+
+
+def document_starts(context: RunContext, shards: Reference) -> NDArray[np.int64]:
+    """Return the places in the stream of a split's shards at which a document starts."""
+    import numpy as np
+
+    lengths = [len(np.load(path, mmap_mode="r")) for path in shard_paths(context, shards)]
+    starts = [np.load(path) for path in local_files(store_of(context), shards, "documents-*.npy")]
+    before = np.cumsum([0, *lengths[:-1]])
+    return np.concatenate([start + n for start, n in zip(starts, before, strict=True)])
 
 
 def _train(

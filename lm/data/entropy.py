@@ -16,16 +16,26 @@ MEMORY_LIMIT_BYTES = 256 * 2**20
 """Size of the table of pairs; a vocabulary whose pairs need more takes several passes."""
 
 
+def count_tokens(shards: Sequence[Path], vocab_size: int) -> NDArray[np.int64]:
+    """Count how often each token id occurs.
+
+    Raises:
+        ValueError: An id is not below `vocab_size`.
+    """
+    counts = np.zeros(vocab_size, dtype=np.int64)
+    for block in iter_blocks(open_shards(shards)):
+        _check(block, vocab_size)
+        counts += np.bincount(block, minlength=vocab_size)
+    return counts
+
+
 def unigram_entropy(shards: Sequence[Path], vocab_size: int) -> float:
     """Return H(X) of the tokens in nats.
 
     Raises:
         ValueError: There are no tokens, or an id is not below `vocab_size`.
     """
-    counts = np.zeros(vocab_size, dtype=np.int64)
-    for block in iter_blocks(open_shards(shards)):
-        _check(block, vocab_size)
-        counts += np.bincount(block, minlength=vocab_size)
+    counts = count_tokens(shards, vocab_size)
     if not counts.any():
         raise ValueError("the shards hold no tokens; entropy needs at least one")
     return _sum_of_surprise(counts) / int(counts.sum())
