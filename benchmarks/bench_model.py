@@ -27,7 +27,8 @@ import torch
 
 from benchmarks.bars import Bar
 from benchmarks.result_line import print_result
-from lm.accounting import training_flops_per_token, training_memory
+from lm.accounting.flops import training_flops_per_token
+from lm.accounting.memory import training_memory
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.machine.backend import planned_backend
 from lm.machine.precision import autocast

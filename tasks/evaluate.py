@@ -10,7 +10,7 @@ from artifacts.building.staging import Staging, add_part
 from artifacts.identity import Identity, Reference
 from artifacts.record import JsonObject, Record
 from artifacts.store import Store
-from lm.accounting import forward_flops
+from lm.accounting.flops import forward_flops
 from lm.config import EvaluateConfig
 from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of

@@ -22,7 +22,9 @@ from artifacts.building.staging import Staging, add_part, confirm
 from artifacts.identity import Identity, Reference
 from artifacts.published.reading import local_files
 from artifacts.record import JsonObject, Record
-from lm.accounting import num_parameters, training_flops_per_token, training_memory
+from lm.accounting.flops import training_flops_per_token
+from lm.accounting.memory import training_memory
+from lm.accounting.parameters import num_parameters
 from lm.config import ModelConfig, TrainConfig
 from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of

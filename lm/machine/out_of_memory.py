@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
-from lm.accounting import largest_micro_batch, training_memory
+from lm.accounting.memory import largest_micro_batch, training_memory
 from lm.config import ModelConfig, TrainConfig
 from lm.machine.probe import Plan, free_memory_bytes
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from lm.accounting import largest_micro_batch
+from lm.accounting.memory import largest_micro_batch
 from lm.config import ModelConfig, Precision, RunOptions, TrainConfig
 
 FP32_MATMUL_SWITCHES = {"mkl": "highest", "onednn": "medium", "ieee": "highest", "tf32": "high"}

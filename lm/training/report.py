@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from lm.accounting import training_flops_per_token
+from lm.accounting.flops import training_flops_per_token
 from lm.training.metrics_log import Metrics
 from lm.training.run import TrainingRun
 

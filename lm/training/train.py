@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import torch
 
-from lm.accounting import training_memory
+from lm.accounting.memory import training_memory
 from lm.checkpoint.durable import Checkpoint
 from lm.checkpoint.folder import newest_intact
 from lm.machine.backend import planned_backend

@@ -92,7 +92,7 @@ def test_impossible_evaluation_and_options_are_refused() -> None:
 def test_config_and_accounting_load_no_torch() -> None:
     """The command line starts at once, because config and accounting import nothing heavy."""
     code = (
-        "import sys, lm, lm.config, lm.accounting, lm.optim.schedule; "
+        "import sys, lm, lm.config, lm.accounting.memory, lm.optim.schedule; "
         "sys.exit(bool({'torch', 'numpy', 'safetensors'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from lm.accounting import training_memory
+from lm.accounting.memory import training_memory
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.machine.out_of_memory import explain_out_of_memory, out_of_memory_message
 from lm.machine.probe import choose_plan

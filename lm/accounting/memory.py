@@ -1,11 +1,10 @@
-"""Parameters, FLOPs and memory of a model, counted from its configuration alone.
+"""Memory of a training step, from the configuration: what the eager fast path keeps.
 
-Parameters and FLOPs are exact (a product of m x k by k x n is 2mkn FLOPs; element-wise work is not
-counted, as in PaLM, appendix B). Memory is what the eager fast path keeps; compilation keeps less.
-Imports no torch.
+Weights, gradients and optimizer state are exact; compilation keeps fewer activations.
 Legend: N tokens, B sequences, T sequence length, D d_model, F inner width, V vocab, K d_head.
 """
 
+from lm.accounting.parameters import num_parameters, parameters_by_component
 from lm.config import ModelConfig, Precision
 
 FP32_BYTES = 4
@@ -14,63 +13,6 @@ _PRODUCT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2}
 
 _LOSS_CHUNK = 512
 """Positions whose logits are held at once: `DEFAULT_CHUNK_SIZE` of `lm/fast/chunked_loss.py`."""
-
-TRAINING_TO_FORWARD = 3
-"""Backward computes two products for each one of forward: by the weight and by the input."""
-
-
-def _attention_parameters(config: ModelConfig, layer: int) -> int:
-    d_kv = config.kv_heads * config.d_head
-    matrices = 2 * config.d_model * (config.d_model + d_kv)
-    gains = 2 * config.d_head if config.qk_norm else 0
-    return matrices + gains + (2 if config.value_residual and layer > 0 else 0)
-
-
-def _feed_forward_parameters(config: ModelConfig) -> int:
-    num_matrices = 3 if config.ffn == "swiglu" else 2
-    return num_matrices * config.d_model * config.d_ff_inner
-
-
-def parameters_by_component(config: ModelConfig) -> dict[str, int]:
-    """Return the number of parameters of each part; tied embeddings count once, as embeddings."""
-    num_norms = {"pre": 2 * config.num_layers + 1, "post": 2 * config.num_layers, "none": 0}
-    table = config.vocab_size * config.d_model
-    return {
-        "token_embeddings": table,
-        "attention": sum(_attention_parameters(config, i) for i in range(config.num_layers)),
-        "feed_forward": config.num_layers * _feed_forward_parameters(config),
-        "norms": num_norms[config.norm] * config.d_model,
-        "lm_head": 0 if config.tie_embeddings else table,
-    }
-
-
-def num_parameters(config: ModelConfig) -> int:
-    """Return the number of trainable parameters."""
-    return sum(parameters_by_component(config).values())
-
-
-def forward_flops(
-    config: ModelConfig, *, batch_size: int = 1, seq_length: int = 0
-) -> dict[str, int]:
-    """Return the FLOPs of one forward pass by component; `seq_length` 0 is the whole context.
-
-    Attention is counted without regard to the causal mask, as is usual for MFU.
-    """
-    length = seq_length or config.context_length
-    num_tokens = batch_size * length
-    d_kv = config.kv_heads * config.d_head
-    projections = 2 * num_tokens * config.d_model * 2 * (config.d_model + d_kv)
-    return {
-        "attention_projections": config.num_layers * projections,
-        "attention_scores": config.num_layers * 2 * 2 * num_tokens * length * config.d_model,
-        "feed_forward": config.num_layers * 2 * num_tokens * _feed_forward_parameters(config),
-        "lm_head": 2 * num_tokens * config.d_model * config.vocab_size,
-    }
-
-
-def training_flops_per_token(config: ModelConfig) -> int:
-    """Return the true model FLOPs of training on one token, for MFU."""
-    return TRAINING_TO_FORWARD * sum(forward_flops(config).values()) // config.context_length
 
 
 def optimizer_bytes(config: ModelConfig, *, optimizer: str = "adamw") -> int:

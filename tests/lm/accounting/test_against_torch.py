@@ -7,17 +7,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lm.accounting import (
-    TRAINING_TO_FORWARD,
+from lm.accounting.flops import TRAINING_TO_FORWARD, forward_flops, training_flops_per_token
+from lm.accounting.memory import (
     activation_bytes_per_sequence,
-    forward_flops,
     largest_micro_batch,
-    num_parameters,
     optimizer_bytes,
-    parameters_by_component,
-    training_flops_per_token,
     training_memory,
 )
+from lm.accounting.parameters import num_parameters, parameters_by_component
 from lm.config import ModelConfig, Precision, RunOptions, TrainConfig
 from lm.machine.probe import choose_plan
 from lm.model.transformer import TransformerLM
