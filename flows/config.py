@@ -91,7 +91,7 @@ def resolve_config(
     del merged["model"]["vocab_size"]
     given: set[str] = set()
     for layer in (overlay or {}, *map(parse_setting, settings)):
-        given |= _merge(merged, layer, place="")
+        given |= _merge(merged, layer, whole=merged)
     merged["model"].setdefault("vocab_size", merged["tokenizer"]["vocab_size"])
     if "train_lm.min_learning_rate" not in given:
         _follow_maximum(merged["train_lm"], preset.train_lm)
@@ -132,18 +132,18 @@ def read_overlay(path: Path) -> RawConfig:
         raise ValueError(f"config file {path} is not valid TOML: {error}") from error
 
 
-def nearest(name: str, allowed: Sequence[str]) -> str:
-    """Name the allowed key that is nearest to `name`, or list them all.
+def nearest(name: str, allowed: Sequence[str], *, place: str = "") -> str:
+    """Name the allowed key that is nearest to `name`, after the `place` it has, or list them all.
 
     >>> nearest("d_mdel", ["d_ff", "d_model"])
     'did you mean d_model?'
     """
     close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(sorted(allowed))}"
+    return f"did you mean {place}{close[0]}?" if close else f"allowed: {', '.join(sorted(allowed))}"
 
 
-def _merge(target: RawConfig, overlay: RawConfig, *, place: str) -> set[str]:
-    """Lay `overlay` over `target` in place, refusing keys that `target` does not have.
+def _merge(target: RawConfig, overlay: RawConfig, *, whole: RawConfig, place: str = "") -> set[str]:
+    """Lay `overlay` over `target`, a section of `whole`, refusing keys that it does not have.
 
     Returns:
         The names of the fields that were laid over, such as `model.d_model`.
@@ -152,15 +152,28 @@ def _merge(target: RawConfig, overlay: RawConfig, *, place: str) -> set[str]:
     for key, value in overlay.items():
         name = f"{place}{key}"
         if key not in target and name != "model.vocab_size":
-            raise ValueError(f"unknown key {name}; {nearest(key, list(target))}")
+            raise ValueError(f"unknown key {name}; {_suggest(key, value, target, whole, place)}")
         if isinstance(target.get(key), dict):
             if not isinstance(value, dict):
                 raise ValueError(f"{name} ({value!r}) must be a section; set a field of it")
-            given |= _merge(target[key], value, place=f"{name}.")
+            given |= _merge(target[key], value, whole=whole, place=f"{name}.")
         else:
             target[key] = value
             given.add(name)
     return given
+
+
+def _suggest(key: str, value: Any, target: RawConfig, whole: RawConfig, place: str) -> str:
+    """Name the key that was meant: a field of this name in another section, or a similar one."""
+    sections = {name: list(section) for name, section in whole.items()}
+    if same := [f"{name}.{key}" for name, fields in sections.items() if key in fields]:
+        return f"did you mean {' or '.join(same)}?"
+    if place or isinstance(value, dict):
+        return nearest(key, list(target), place=place)
+    everywhere = sorted({field for fields in sections.values() for field in fields})
+    if close := difflib.get_close_matches(key, everywhere, n=1, cutoff=0.5):
+        return _suggest(close[0], value, target, whole, place)
+    return nearest(key, list(target))
 
 
 def _follow_maximum(train_lm: RawConfig, preset: TrainConfig) -> None:

@@ -50,11 +50,15 @@ class Mapped:
     """Name of the flow's hold of the lease."""
 
 
+class NotBuiltError(ValueError):
+    """An artifact is missing that this run was asked not to build; its caller knows the way out."""
+
+
 def find_artifact(context: RunContext, identity: Identity) -> Record | None:
     """Return the record of a sound artifact; move a damaged or forced one out of the way.
 
     Raises:
-        ValueError: There is none, and this run was asked not to build the stage.
+        NotBuiltError: There is none, and this run was asked not to build the stage.
     """
     store = store_of(context)
     found = check(store, identity)
@@ -65,9 +69,9 @@ def find_artifact(context: RunContext, identity: Identity) -> Record | None:
         get_run_logger().warning("%s is set aside and built again: %s", identity.place, reason)
         quarantine(store, identity, reason, expected=found.record)
     if identity.stage in context.required:
-        raise ValueError(
-            f"no artifact {identity.place} under {context.store_url}; "
-            f'run "owt run --only {identity.stage}" first'
+        raise NotBuiltError(
+            f"no artifact {identity.place} under {context.store_url}, and this run was asked not "
+            f"to build {identity.stage}; run all stages"
         )
     return None
 

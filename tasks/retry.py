@@ -6,6 +6,8 @@ from typing import Any
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
+from artifacts.fetching.fetch import UnreachableError
+
 FINAL_ERRNOS = frozenset(
     {
         errno.EACCES,
@@ -33,7 +35,7 @@ def is_transient(error: BaseException) -> bool:
     ... )
     (True, False, False)
     """
-    if isinstance(error, (FileNotFoundError, PermissionError, FileExistsError)):
+    if isinstance(error, (FileNotFoundError, PermissionError, FileExistsError, UnreachableError)):
         return False
     if isinstance(error, OSError):
         return error.errno not in FINAL_ERRNOS

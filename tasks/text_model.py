@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from artifacts.identity import Reference
 from artifacts.published.reading import local_folder
 from artifacts.record import Record
-from artifacts.store import Store, record_of, resolve
+from artifacts.store import Store, list_records, record_of, resolve
 from lm.config import EvaluateConfig, GenerateConfig, RunOptions
 from tasks.progress import OnProgress
 
@@ -66,7 +66,10 @@ def find_model(store: Store, name: str) -> Record:
 
     Raises:
         ValueError: Nothing fits, or several do.
+        FileNotFoundError: The store has no model at all.
     """
+    if not list_records(store, MODEL_STAGE):
+        raise FileNotFoundError(f"no trained model is in {store.url} yet")
     is_whole = not name or "/" in name or name == MODEL_STAGE
     return resolve(store, (name or MODEL_STAGE) if is_whole else f"{MODEL_STAGE}/{name}")
 

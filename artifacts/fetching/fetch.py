@@ -22,18 +22,22 @@ from artifacts.fetching.http_range import (
     Answer,
     FetchError,
     RangeRefusedError,
+    UnreachableError,
     open_range,
     redacted,
 )
 from artifacts.fetching.part_file import Part, Pin, locked_part, move_aside, put_in_place
 from artifacts.filesystem import OnProgress
 
-__all__ = ["FetchError", "FetchResult", "fetch"]
+__all__ = ["FetchError", "FetchResult", "UnreachableError", "fetch"]
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """Failures in a row, without a byte of progress, after which a fetch gives up."""
+
+UNREACHED_ATTEMPTS = 2
+"""The same where nothing has ever arrived and nobody answers: most often there is no network."""
 
 TIMEOUT_S = 60.0
 """Silence of a server that counts as a failure."""
@@ -73,6 +77,7 @@ def fetch(
 
     Raises:
         FetchError: The network kept failing; what arrived is kept for the next call.
+        UnreachableError: Nobody answered, and nothing has arrived.
         FileNotFoundError: The server has no such file.
         PermissionError: The server refuses.
         ValueError: What arrived has another size or hash; it is kept beside the destination.
@@ -129,6 +134,9 @@ def _transfer(source: _Source, part: Part) -> None:
             return _receive(source, part)
         except FetchError as error:
             failures = 1 if part.farthest > before else failures + 1
+            nothing_came = isinstance(error, UnreachableError) and not part.farthest
+            if nothing_came and failures >= UNREACHED_ATTEMPTS:
+                raise
             if isinstance(error, RangeRefusedError):
                 part.restart()
             if failures >= ATTEMPTS:

@@ -29,6 +29,15 @@ class FetchError(OSError):
         self.retry_after_s = retry_after_s
 
 
+class UnreachableError(FetchError):
+    """Nobody answers at the address: no network, no such host, or no server."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        """Keep the message, and the operating system's reason for those who word it anew."""
+        super().__init__(message)
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A server's answer."""
@@ -56,6 +65,7 @@ def open_range(url: str, *, start: int, validator: str, timeout_s: float) -> Ite
 
     Raises:
         FetchError: The network or the server failed; another attempt may succeed.
+        UnreachableError: Nobody answers at the address.
         FileNotFoundError: The server has no such file (404, 410).
         PermissionError: The server refuses (401, 403).
         ValueError: Any other refusal, or a bad URL.
@@ -99,7 +109,8 @@ def _open(
                 f"{shown}: the server's certificate is not trusted ({error.reason}); "
                 "set SSL_CERT_FILE to the authority's certificate, or correct the address"
             ) from None
-        raise FetchError(f"{shown} cannot be reached: {error.reason}") from None
+        reason = getattr(error.reason, "strerror", None) or str(error.reason)
+        raise UnreachableError(f"{shown} cannot be reached: {reason}", reason) from None
     except _NETWORK_ERRORS as error:
         raise FetchError(f"{shown} does not answer: {error!r}") from None
 

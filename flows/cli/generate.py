@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.options import typed
 from flows.settings import data_root
 
 
@@ -28,7 +29,12 @@ def generate(
 
     config = GenerateConfig(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
     opened = open_store(store or str(data_root() / "artifacts"))
-    record = find_model(opened, model)
+    try:
+        record = find_model(opened, model)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}; this trains one in minutes: {typed('run', 'smoke')}"
+        ) from error
     text_model = open_text_model(opened, reference_of(opened, record), RunOptions())
     typer.echo(prompt, nl=False)
     stream(

@@ -1,5 +1,9 @@
 """The options that `owt run` and `owt plan` share, and the configuration that they give."""
 
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -27,3 +31,23 @@ Force = Annotated[
 def overlay_of(config: Path | None) -> RawConfig | None:
     """Read the config file, if one was given."""
     return read_overlay(config) if config else None
+
+
+def typed(
+    command: str, preset: str, config: Path | None = None, settings: Sequence[str] | None = None
+) -> str:
+    """Return a command with the user's own preset, file and settings, as it can be pasted."""
+    words = [*program(), *command.split(), "--preset", preset]
+    words += ["--config", str(config)] if config else []
+    for setting in settings or ():
+        words += ["--set", setting]
+    return shlex.join(words)
+
+
+def program() -> list[str]:
+    """Return the words by which the user started this program."""
+    name = Path(sys.argv[0])
+    if name.name == "__main__.py":
+        return ["python", "-m", "flows"]
+    found = shutil.which(name.name)
+    return [name.name] if found and Path(found).samefile(name) else [str(name)]

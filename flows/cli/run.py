@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from artifacts.identity import Reference
 from artifacts.record import JsonObject
-from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of
+from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of, typed
 from flows.cli.servers import ended_by_signals
 from flows.cli.shared_server import refuse_silent_server, using_server
 from flows.cli.tables import plain_table, print_table
@@ -34,17 +34,19 @@ def run(
     """Run the pipeline; what is cached and sound is not built again."""
     overlay = overlay_of(config)
     # Bad input is refused here, before anything is started.
-    resolve_config(find_preset(preset), overlay, settings or ())
+    resolved = resolve_config(find_preset(preset), overlay, settings or ())
     root = data_root()
     prepare_environment(root)
     from flows.selection import select_stages
+    from tasks.corpus.source import check_is_there
 
+    check_is_there(resolved.corpus)
     select_stages(only=only, start_from=start_from, force=force or ())
     with prefect_server(root), ended_by_signals():
         from flows.logs import readable_console
         from flows.pipeline import owt_pipeline
 
-        with readable_console():
+        with readable_console(), complete_hints(typed("run", preset, config, settings)):
             summary = owt_pipeline(
                 preset=preset,
                 overrides=settings or [],
@@ -54,6 +56,17 @@ def run(
                 force=force or [],
             )
     show_summary(summary)
+
+
+@contextmanager
+def complete_hints(command: str) -> Iterator[None]:
+    """Name the command that builds what this run was asked not to build."""
+    from tasks.building import NotBuiltError
+
+    try:
+        yield
+    except NotBuiltError as error:
+        raise ValueError(f"{error}: {command}") from error
 
 
 @contextmanager

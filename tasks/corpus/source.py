@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from artifacts.content_hash import ContentHash, content_hash, recall, remember
-from artifacts.fetching.fetch import fetch
+from artifacts.fetching.fetch import UnreachableError, fetch
 from artifacts.names import local_place
 from tasks.corpus.config import PINS, STDLIB_SCHEME, CorpusConfig
 from tasks.corpus.stdlib import SPLITS, stdlib_text
@@ -104,17 +104,36 @@ def with_known_hash(source: Source, root: Path) -> Source:
     return replace(source, sha256=sha256)
 
 
+def check_is_there(config: CorpusConfig) -> None:
+    """Raise `FileNotFoundError` where a text of this machine is not there; reads nothing."""
+    for split in SPLITS:
+        source = source_of(config, split)
+        if source.local_path is not None:
+            _check_file(source, source.local_path)
+
+
 def fetched_file(source: Source, root: Path) -> Path:
-    """Fetch a remote source below the data root, unless it is there with its hash."""
+    """Fetch a remote source below the data root, unless it is there with its hash.
+
+    Raises:
+        UnreachableError: Nobody answers at the address, most often for want of a network.
+    """
     destination = _download_path(source, root)
-    with progress(f"download {source.split}") as on_progress:
-        fetch(
-            source.uri,
-            destination,
-            sha256=source.sha256 or None,
-            size_bytes=source.expected_size_bytes,
-            on_progress=on_progress,
-        )
+    try:
+        with progress(f"download {source.split}") as on_progress:
+            fetch(
+                source.uri,
+                destination,
+                sha256=source.sha256 or None,
+                size_bytes=source.expected_size_bytes,
+                on_progress=on_progress,
+            )
+    except UnreachableError as error:
+        raise UnreachableError(
+            f"{urlsplit(source.uri).hostname}, which has corpus.{source.split}, cannot be reached "
+            f"({error.reason}); for a text of your own set corpus.train=PATH",
+            error.reason,
+        ) from error
     return destination
 
 
@@ -144,11 +163,7 @@ def _stdlib_hash(source: Source) -> str:
 
 
 def _local_content(source: Source, path: Path, root: Path) -> ContentHash:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"corpus.{source.split} ({source.uri}) is not a readable file; "
-            "give a path or an address of a text, .gz, .zst or .parquet file"
-        )
+    _check_file(source, path)
     content = content_hash(path.resolve(), memo_dir=root / "memo")
     if source.expected_sha256 and content.sha256 != source.expected_sha256:
         raise ValueError(
@@ -156,3 +171,11 @@ def _local_content(source: Source, path: Path, root: Path) -> ContentHash:
             f"{source.expected_sha256}; correct corpus.{source.split}_sha256 or the file"
         )
     return content
+
+
+def _check_file(source: Source, path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"corpus.{source.split} ({source.uri}) is not a readable file; "
+            "give a path or an address of a text, .gz, .zst or .parquet file"
+        )

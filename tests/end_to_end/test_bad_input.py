@@ -1,5 +1,7 @@
 """Bad input ends in one line, with the right exit code, and leaves no half artifact."""
 
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +9,24 @@ from pathlib import Path
 import pytest
 
 from artifacts.store import list_records, open_store
+from flows.cli.main import main
+from flows.cli.options import typed
+from flows.cli.run import complete_hints
+from tasks.building import NotBuiltError
 from tests.tiny_pipeline import Run
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def mistake(arguments: list[str], root: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run the command line in this process; return the one line of a user's mistake."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "environ", {**os.environ, "OWT_ROOT": str(root)})
+        patch.setattr(sys, "argv", [str(ROOT / "flows" / "__main__.py"), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 2
+    return capsys.readouterr().err
 
 
 def owt(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
@@ -29,19 +46,38 @@ def owt(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
         (["run", "--preset", "tinystory"], "unknown preset 'tinystory'; did you mean tinystories?"),
         (["run", "--set", "model.d_model=102"], "d_model (102) must be a multiple of num_heads"),
         (["run", "--only", "train"], "unknown stage 'train'; did you mean train_lm?"),
-        (["run", "--set", "model.dmodel=1"], "unknown key model.dmodel; did you mean d_model?"),
+        (
+            ["run", "--set", "model.dmodel=1"],
+            "unknown key model.dmodel; did you mean model.d_model?",
+        ),
         (["plan", "--config", "nowhere.toml"], "config file nowhere.toml cannot be read"),
+        (["run", "--set", "corpus.train=nowhere.txt"], "corpus.train (nowhere.txt) is not a"),
         (["artifacts", "show", "nothing"], "'nothing' fits no artifact"),
+        (["generate"], "trains one in minutes: python -m flows run --preset smoke"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_code_2(
-    arguments: list[str], message: str, tmp_path: Path
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """There is no traceback, and nothing is started or written."""
-    done = owt(*arguments, root=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    """There is no traceback, and no server is started."""
+    printed = mistake(arguments, tmp_path, capsys)
+    assert message in printed
+    assert len(printed.strip().splitlines()) == 1
+    assert not (tmp_path / "prefect" / "run-server.log").exists()
+
+
+def test_the_way_out_of_a_missing_stage_can_be_pasted() -> None:
+    """The command has the user's own preset, file and settings."""
+    with (
+        pytest.raises(ValueError, match="run all stages: ") as caught,
+        complete_hints(typed("run", "smoke", Path("my.toml"), ['generate.prompts=["a b"]'])),
+    ):
+        raise NotBuiltError("no artifact download/ab12; run all stages")
+    words = shlex.split(str(caught.value).partition("stages: ")[2])
+    assert words[words.index("run") :] == [
+        *("run", "--preset", "smoke", "--config", "my.toml"),
+        *("--set", 'generate.prompts=["a b"]'),
+    ]
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

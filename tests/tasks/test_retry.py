@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from artifacts.fetching.fetch import FetchError
+from artifacts.fetching.fetch import FetchError, UnreachableError
 from tasks.retry import is_transient
 
 
@@ -30,6 +30,7 @@ def test_storage_and_network_errors_are_tried_again(error: Exception) -> None:
         MemoryError(),
         RuntimeError("out of memory"),
         FileNotFoundError(errno.ENOENT, "no such file"),
+        UnreachableError("cannot be reached", "no route to host"),
         PermissionError(errno.EACCES, "not yours"),
         OSError(errno.ENOSPC, "no space left on device"),
         KeyboardInterrupt(),

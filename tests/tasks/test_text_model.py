@@ -30,6 +30,12 @@ def test_a_model_is_found_by_what_a_user_calls_it(store: Store) -> None:
     assert find_model(store, start) == newest
 
 
+def test_a_store_without_a_model_is_named(tmp_path: Path) -> None:
+    """The caller knows the command that trains one."""
+    with pytest.raises(FileNotFoundError, match=r"no trained model is in .*empty yet"):
+        find_model(open_store(tmp_path / "empty"), "")
+
+
 def test_an_unknown_model_is_refused(store: Store) -> None:
     """An artifact of another stage is no model."""
     evaluation = resolve(store, "evaluate").fingerprint[:10]

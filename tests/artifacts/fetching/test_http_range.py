@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from artifacts.fetching.http_range import FetchError, open_range, redacted
+from artifacts.fetching.http_range import FetchError, UnreachableError, open_range, redacted
 
 
 def _ask(url: str) -> None:
@@ -15,7 +15,7 @@ def _ask(url: str) -> None:
 
 def test_unreachable_server_is_a_retriable_error() -> None:
     """No server, no name: the error says which address cannot be reached."""
-    with pytest.raises(FetchError, match=r"http://127.0.0.1:9/corpus cannot be reached"):
+    with pytest.raises(UnreachableError, match=r"http://127.0.0.1:9/corpus cannot be reached"):
         _ask("http://127.0.0.1:9/corpus")
 
 
@@ -31,6 +31,8 @@ def test_error_survives_pickling() -> None:
     """Task runners on other machines send exceptions back, and callers branch on them."""
     again = pickle.loads(pickle.dumps(FetchError("no answer", 7.0)))
     assert (str(again), type(again)) == ("no answer", FetchError)
+    again = pickle.loads(pickle.dumps(UnreachableError("no host", "no route")))
+    assert (str(again), again.reason) == ("no host", "no route")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from artifacts.fetching.fetch import UnreachableError
 from tasks.corpus.config import OPENWEBTEXT_CORPUS, PINS, CorpusConfig
-from tasks.corpus.source import source_of, with_known_hash
+from tasks.corpus.source import fetched_file, source_of, with_known_hash
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,17 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     config = CorpusConfig(train="nowhere.txt")
     with pytest.raises(FileNotFoundError, match=r"corpus.train \(nowhere.txt\) is not a readable"):
         with_known_hash(source_of(config, "train"), tmp_path)
+
+
+def test_without_a_network_the_way_out_is_named(tmp_path: Path) -> None:
+    """Nobody listens on port 9: one short line, which tells how to take a text of one's own."""
+    source = source_of(CorpusConfig(train="http://127.0.0.1:9/corpus.txt"), "train")
+    with pytest.raises(UnreachableError) as caught:
+        fetched_file(source, tmp_path)
+    assert str(caught.value) == (
+        "127.0.0.1, which has corpus.train, cannot be reached (Connection refused); "
+        "for a text of your own set corpus.train=PATH"
+    )
 
 
 def test_an_unknown_part_of_the_stdlib_is_refused() -> None:
