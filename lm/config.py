@@ -308,13 +308,22 @@ class RunOptions:
     """Threads of torch's CPU operators; 0: torch's default."""
     fast: bool = True
     """The fast path; False: the faithful modules as they are written."""
+    loss_chunk: int = 0
+    """Positions whose logits are held at once; 0: by device and free memory."""
 
     def __post_init__(self) -> None:
         """Refuse values that no run can use."""
         _check_choice("device", self.device, ("auto", "cpu", "cuda", "mps"))
         _check_choice("compile", self.compile, ("auto", "on", "off"))
         _check_choice("attention", self.attention, ("auto", "math", "sdpa"))
-        for name in ["micro_batch_size", "checkpoint_steps", "checkpoint_minutes", "num_threads"]:
+        non_negative = (
+            "micro_batch_size",
+            "checkpoint_steps",
+            "checkpoint_minutes",
+            "num_threads",
+            "loss_chunk",
+        )
+        for name in non_negative:
             _check_at_least(name, getattr(self, name), 0)
         for name in ("num_processes", "keep_checkpoints"):
             _check_at_least(name, getattr(self, name), 1)

@@ -10,7 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lm.config import Precision
-from lm.fast.chunked_loss import chunked_cross_entropy, chunked_token_losses
+from lm.fast.chunked_loss import (
+    DEFAULT_CHUNK_SIZE,
+    LossForm,
+    chunked_cross_entropy,
+    chunked_token_losses,
+)
 from lm.machine.precision import autocast
 from lm.model.functional import log_partition, token_cross_entropy, widen
 from lm.model.transformer import TransformerLM
@@ -35,12 +40,17 @@ class TrainingLoss(nn.Module):
         precision: Precision = "fp32",
         z_loss: float = 0.0,
         fast: bool = False,
+        form: LossForm = "unrolled",
+        chunk_size: int = DEFAULT_CHUNK_SIZE,
     ) -> None:
+        """Take the objective; `form` and `chunk_size` are the fast path's (`chunked_loss.py`)."""
         super().__init__()
         self.model = model
         self.precision: Precision = precision
         self.z_loss = z_loss
         self.fast = fast
+        self.form: LossForm = form
+        self.chunk_size = chunk_size
 
     def forward(self, inputs: Int[Tensor, "batch seq"], targets: Int[Tensor, "batch seq"]) -> Loss:
         """Return the mean loss of `targets`, which are `inputs` shifted by one."""
@@ -62,6 +72,8 @@ class TrainingLoss(nn.Module):
             targets,
             softcap=self.model.config.logit_softcap,
             z_loss=self.z_loss,
+            chunk_size=self.chunk_size,
+            form=self.form,
         )
         return Loss(total, total.detach() - self.z_loss * squares)
 
@@ -82,6 +94,7 @@ def token_losses(
     *,
     precision: Precision = "fp32",
     fast: bool = True,
+    chunk_size: int = DEFAULT_CHUNK_SIZE,
 ) -> Float[Tensor, "batch seq"]:
     """Return -log p(target) of each position in nats, fp32; `fast` never holds all logits."""
     with autocast(inputs.device, precision):
@@ -89,4 +102,10 @@ def token_losses(
             return token_cross_entropy(widen(model(inputs)), targets)
         hidden = _hidden_states(model, inputs, precision)
         weight = model.output_weight.to(hidden.dtype)
-        return chunked_token_losses(hidden, weight, targets, softcap=model.config.logit_softcap)
+        return chunked_token_losses(
+            hidden,
+            weight,
+            targets,
+            softcap=model.config.logit_softcap,
+            chunk_size=chunk_size,
+        )

@@ -11,7 +11,7 @@ FP32_BYTES = 4
 _PRODUCT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2}
 """Bytes of one number that a product reads."""
 
-_LOSS_CHUNK = 512
+LOSS_CHUNK = 512
 """Positions whose logits are held at once: `DEFAULT_CHUNK_SIZE` of `lm/fast/chunked_loss.py`."""
 
 
@@ -80,13 +80,14 @@ def training_memory(
     micro_batch_size: int,
     precision: Precision = "fp32",
     optimizer: str = "adamw",
+    loss_chunk: int = LOSS_CHUNK,
 ) -> dict[str, int]:
     """Return the predicted bytes of a training step at its peak, by part.
 
     Weights, gradients and optimizer state are exact; activations are the eager fast path's.
     """
     weights = num_parameters(config) * FP32_BYTES
-    rows = min(_LOSS_CHUNK, micro_batch_size * config.context_length)
+    rows = min(loss_chunk, micro_batch_size * config.context_length)
     head = config.vocab_size * config.d_model
     size = _PRODUCT_BYTES[precision]
     casts = num_parameters(config) - head if size < FP32_BYTES else 0
@@ -121,3 +122,27 @@ def largest_micro_batch(
         if sum(parts.values()) <= free_bytes:
             return size
     return 1
+
+
+def largest_loss_chunk(
+    config: ModelConfig,
+    *,
+    free_bytes: int,
+    micro_batch_size: int,
+    precision: Precision = "fp32",
+    optimizer: str = "adamw",
+) -> int:
+    """Return the most positions whose logits fit: all, a half, a quarter, ..., down to 512."""
+    chunk = micro_batch_size * config.context_length
+    while chunk > LOSS_CHUNK:
+        parts = training_memory(
+            config,
+            micro_batch_size=micro_batch_size,
+            precision=precision,
+            optimizer=optimizer,
+            loss_chunk=chunk,
+        )
+        if sum(parts.values()) <= free_bytes:
+            break
+        chunk = -(-chunk // 2)
+    return chunk

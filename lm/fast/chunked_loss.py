@@ -2,49 +2,64 @@
 
 A chunk of positions is projected, its loss and the gradients of both factors are computed at
 once, and its logits are dropped. Peak memory is chunk x V instead of N x V; backward only scales.
-Equal to `soft_cap`, then `token_cross_entropy`, within the dtype's rounding.
+Equal to `soft_cap`, then `token_cross_entropy`, within the dtype's rounding. Three forms, which
+the probe chooses from (`lm/machine/probe.py`):
+
+- `unrolled`: small chunks, one after the other in the compiled code; for a CPU's cache.
+- `whole`: one chunk of all positions; for a GPU with room for its logits in the product's dtype.
+- `loop`: large chunks, one call each of code that is compiled once; for a GPU without that room.
+
 Legend: N positions, C positions a chunk, D d_model, V vocab.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lm.fast.chunk_gradient import chunk_gradient, chunk_losses
+from lm.fast.loss_loop import loss_loop
 from lm.model.functional import soft_cap, widen
 
 DEFAULT_CHUNK_SIZE = 512
 """Positions a chunk: 512 x 10,000 bf16 logits are 10 MB, which fits a CPU's last-level cache."""
 
-
-def _chunk_losses(
-    logits: Float[Tensor, "chunk vocab"], targets: Int[Tensor, " chunk"]
-) -> tuple[Float[Tensor, " chunk"], Float[Tensor, " chunk"]]:
-    """Return -log p(target) and the log-partition of each position."""
-    partition = torch.logsumexp(logits, dim=-1)  # (C,)
-    return partition - logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1), partition
+LossForm = Literal["unrolled", "whole", "loop"]
 
 
-def _chunk_gradient(
-    raw: Float[Tensor, "chunk vocab"],
-    targets: Int[Tensor, " chunk"],
-    *,
+def _unrolled(
+    hidden: Tensor,
+    matrix: Tensor,
+    targets: Tensor,
+    chunk_size: int,
     softcap: float,
     z_loss: float,
-    num_positions: int,
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "chunk vocab"]]:
-    """Return the sums of loss and squared log-partition, and d(mean loss) / d(raw logits)."""
-    capped = soft_cap(widen(raw), softcap)  # (C, V)
-    losses, partition = _chunk_losses(capped, targets)
-    gradient = (capped - partition.unsqueeze(-1)).exp()  # softmax
-    if z_loss:
-        gradient = gradient * (1 + 2 * z_loss * partition.unsqueeze(-1))
-    ones = gradient.new_full((), -1.0).expand(targets.shape[0], 1)
-    gradient = gradient.scatter_add(-1, targets.unsqueeze(-1), ones)
-    if softcap:
-        gradient = gradient * (1 - (capped / softcap).square())
-    return losses.sum(), partition.square().sum(), gradient / num_positions
+    *,
+    is_fusible: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the sums of loss and squares, and both gradients, chunk by chunk."""
+    num_positions = hidden.shape[0]
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    total = torch.zeros((), dtype=wide, device=hidden.device)
+    squares = torch.zeros_like(total)
+    hidden_gradients = []
+    weight_gradient = torch.zeros_like(matrix, dtype=wide)
+    for start in range(0, num_positions, chunk_size):
+        part = hidden[start : start + chunk_size]  # (C, D)
+        loss, square, gradient = chunk_gradient(
+            part @ matrix.T,
+            targets[start : start + chunk_size],
+            softcap=softcap,
+            z_loss=z_loss,
+            num_positions=num_positions,
+            is_fusible=is_fusible,
+        )
+        gradient = gradient.to(hidden.dtype)
+        total, squares = total + loss, squares + square
+        hidden_gradients.append(gradient @ matrix)  # (C, D)
+        weight_gradient += gradient.T @ part  # (V, D)
+    return total, squares, torch.cat(hidden_gradients), weight_gradient
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -60,30 +75,24 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         weight: Tensor,
         targets: Tensor,
         chunk_size: int,
+        form: LossForm,
         softcap: float,
         z_loss: float,
     ) -> tuple[Tensor, Tensor]:
         num_positions = hidden.shape[0]
         matrix = weight.to(hidden.dtype)  # (V, D)
-        wide = torch.promote_types(hidden.dtype, torch.float32)
-        total = torch.zeros((), dtype=wide, device=hidden.device)
-        squares = torch.zeros_like(total)
-        hidden_gradients = []
-        weight_gradient = torch.zeros_like(weight, dtype=wide)
-        for start in range(0, num_positions, chunk_size):
-            part = hidden[start : start + chunk_size]  # (C, D)
-            loss, square, gradient = _chunk_gradient(
-                part @ matrix.T,
-                targets[start : start + chunk_size],
-                softcap=softcap,
-                z_loss=z_loss,
-                num_positions=num_positions,
+        if form == "loop":
+            is_compiled = torch.compiler.is_compiling()
+            sums, hidden_gradient, weight_gradient = loss_loop(
+                hidden, matrix, targets, chunk_size, softcap, z_loss, is_compiled
             )
-            gradient = gradient.to(hidden.dtype)
-            total, squares = total + loss, squares + square
-            hidden_gradients.append(gradient @ matrix)  # (C, D)
-            weight_gradient += gradient.T @ part  # (V, D)
-        ctx.save_for_backward(torch.cat(hidden_gradients), weight_gradient)
+            total, squares = sums.unbind()
+        else:
+            size = num_positions if form == "whole" else chunk_size
+            total, squares, hidden_gradient, weight_gradient = _unrolled(
+                hidden, matrix, targets, size, softcap, z_loss, is_fusible=form == "whole"
+            )
+        ctx.save_for_backward(hidden_gradient, weight_gradient)
         mean_loss, mean_square = total / num_positions, squares / num_positions
         ctx.mark_non_differentiable(mean_square)
         return mean_loss + z_loss * mean_square, mean_square
@@ -92,7 +101,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         hidden_gradient, weight_gradient = ctx.saved_tensors
         scale = gradients[0]
-        return (hidden_gradient * scale, weight_gradient * scale, None, None, None, None)
+        return (hidden_gradient * scale, weight_gradient * scale, *5 * (None,))
 
 
 def chunked_cross_entropy(
@@ -103,14 +112,16 @@ def chunked_cross_entropy(
     softcap: float = 0.0,
     z_loss: float = 0.0,
     chunk_size: int = DEFAULT_CHUNK_SIZE,
+    form: LossForm = "unrolled",
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Return the mean of loss + z_loss * log-partition squared, and that of the squares alone.
 
     Products run in the dtype of `hidden`, the rest in fp32 at least; the gradient of `weight` is
-    summed and returned in fp32. Only the first result carries a gradient.
+    summed and returned in fp32. Only the first result carries a gradient. `whole` takes all
+    positions at once, whatever `chunk_size` says.
     """
     total, squares = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch's
-        hidden.flatten(0, -2), weight, targets.flatten(), chunk_size, softcap, z_loss
+        hidden.flatten(0, -2), weight, targets.flatten(), chunk_size, form, softcap, z_loss
     )
     return total, squares
 
@@ -127,7 +138,7 @@ def chunked_token_losses(
     """Return -log p(target) of each position in nats, without a gradient."""
     flat, flat_targets = hidden.flatten(0, -2), targets.flatten()
     losses = [
-        _chunk_losses(soft_cap(widen(part @ weight.T), softcap), part_targets)[0]
+        chunk_losses(soft_cap(widen(part @ weight.T), softcap), part_targets)[0]
         for part, part_targets in zip(
             torch.split(flat, chunk_size), torch.split(flat_targets, chunk_size), strict=True
         )

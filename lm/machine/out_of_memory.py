@@ -38,6 +38,7 @@ def out_of_memory_message(
                 micro_batch_size=size,
                 precision=train_config.precision,
                 optimizer=train_config.optimizer,
+                loss_chunk=plan.loss_chunk,
             ).values()
         )
         / 2**30

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from lm.accounting.memory import largest_micro_batch
+from lm.accounting.memory import LOSS_CHUNK, largest_loss_chunk, largest_micro_batch
 from lm.config import ModelConfig, Precision, RunOptions, TrainConfig
 
 FP32_MATMUL_SWITCHES = {"mkl": "highest", "onednn": "medium", "ieee": "highest", "tf32": "high"}
@@ -54,6 +54,10 @@ class Plan:
     """Threads of torch's CPU operators."""
     fp32_matmul: str
     """Who multiplies fp32 matrices: on a CPU `mkl` or `onednn`, on CUDA `ieee` or `tf32`."""
+    loss_form: str = "unrolled"
+    """How the fast path computes the loss (`lm/fast/chunked_loss.py`)."""
+    loss_chunk: int = LOSS_CHUNK
+    """Positions whose logits are held at once."""
     notes: tuple[str, ...] = ()
     """One line per request or default that could not be met."""
 
@@ -135,14 +139,20 @@ def choose_plan(model_config: ModelConfig, train_config: TrainConfig, options: R
     check_precision(device, train_config.precision)
     notes: list[str] = []
     should_compile = _choose_compile(device, train_config, options, notes)
+    micro_batch_size = _choose_micro_batch(device, model_config, train_config, options, notes)
+    loss_form, loss_chunk = choose_loss(
+        device, model_config, train_config, options, micro_batch_size=micro_batch_size
+    )
     return Plan(
         device=device,
         fast=options.fast,
         compile=should_compile,
         attention=_choose_attention(device, options, should_compile=should_compile),
-        micro_batch_size=_choose_micro_batch(device, model_config, train_config, options, notes),
+        micro_batch_size=micro_batch_size,
         num_threads=options.num_threads or torch.get_num_threads(),
         fp32_matmul=_choose_fp32_matmul(device, train_config.precision, options),
+        loss_form=loss_form,
+        loss_chunk=loss_chunk,
         notes=tuple(notes),
     )
 
@@ -176,6 +186,36 @@ def _choose_fp32_matmul(device: str, precision: Precision, options: RunOptions) 
     # MKL takes its slow path on AMD's processors; oneDNN is measured 2.2 times as fast there.
     is_amd = "AMD" in processor_vendor()
     return "onednn" if is_amd and is_exact("onednn") else "mkl"
+
+
+def choose_loss(
+    device: str,
+    model_config: ModelConfig,
+    train_config: TrainConfig,
+    options: RunOptions,
+    *,
+    micro_batch_size: int,
+) -> tuple[str, int]:
+    """Return form and chunk of the loss: small chunks on a CPU, as large as fit on a GPU.
+
+    64 chunks of 512 halved the speed of a step on an H200, against one chunk of 32,768.
+    """
+    positions = micro_batch_size * model_config.context_length
+    if options.loss_chunk:
+        chunk = min(options.loss_chunk, positions)
+    elif device == "cuda":
+        chunk = largest_loss_chunk(
+            model_config,
+            free_bytes=int(_USABLE_SHARE * free_memory_bytes(device)),
+            micro_batch_size=micro_batch_size,
+            precision=train_config.precision,
+            optimizer=train_config.optimizer,
+        )
+    else:
+        return "unrolled", LOSS_CHUNK
+    if chunk == positions:
+        return "whole", chunk
+    return ("loop" if device == "cuda" else "unrolled"), chunk
 
 
 def _choose_micro_batch(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lm.config import Precision
+from lm.fast.chunked_loss import LossForm
 from lm.fast.switch import use_plan
 from lm.loss import Loss, TrainingLoss
 from lm.machine.probe import Plan
@@ -23,7 +24,14 @@ def build_loss(
 ) -> TrainingLoss:
     """Return the training objective as a module, not compiled (`compile_loss` does that)."""
     use_plan(model, plan)
-    return TrainingLoss(model, precision=precision, z_loss=z_loss, fast=plan.fast)
+    return TrainingLoss(
+        model,
+        precision=precision,
+        z_loss=z_loss,
+        fast=plan.fast,
+        form=cast("LossForm", plan.loss_form),
+        chunk_size=plan.loss_chunk,
+    )
 
 
 def compile_loss(loss: nn.Module, plan: Plan) -> LossFunction:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from lm.checkpoint.durable import Checkpoint, JsonObject
@@ -16,6 +16,8 @@ CHOICES_THAT_CHANGE_BITS = (
     "micro_batch_size",
     "num_threads",
     "fp32_matmul",
+    "loss_form",
+    "loss_chunk",
 )
 """Fields of a plan that a resumed run keeps, so that it rounds as it did before."""
 
@@ -59,4 +61,6 @@ def take_over_plan(plan: Plan, checkpoint: Checkpoint) -> Plan:
     if stored["device"] != plan.device:
         note = f"resumed on {plan.device} from {stored['device']}: not bit for bit"
         return replace(plan, notes=(*plan.notes, note))
-    return replace(plan, **{name: stored[name] for name in CHOICES_THAT_CHANGE_BITS})
+    # A field that the checkpoint lacks is younger than it; its default is what was done before.
+    before = {field.name: field.default for field in fields(Plan)} | stored
+    return replace(plan, **{name: before[name] for name in CHOICES_THAT_CHANGE_BITS})

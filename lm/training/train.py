@@ -117,6 +117,7 @@ def _environment(run: TrainingRun) -> Mapping[str, object]:
         micro_batch_size=run.plan.micro_batch_size,
         precision=config.precision,
         optimizer=config.optimizer,
+        loss_chunk=run.plan.loss_chunk,
     )
     return asdict(run.plan) | {
         "world_size": run.processes.world_size,

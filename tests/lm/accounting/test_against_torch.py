@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lm.accounting.flops import TRAINING_TO_FORWARD, forward_flops, training_flops_per_token
 from lm.accounting.memory import (
     activation_bytes_per_sequence,
+    largest_loss_chunk,
     largest_micro_batch,
     optimizer_bytes,
     training_memory,
@@ -145,3 +146,15 @@ def test_the_largest_micro_batch_divides_the_batch_and_fits() -> None:
     assert largest_micro_batch(shape, free_bytes=limit, batch_size=24) == 8
     assert largest_micro_batch(shape, free_bytes=0, batch_size=24) == 1
     assert largest_micro_batch(replace(shape, num_layers=1), free_bytes=2**40, batch_size=24) == 24
+
+
+def test_the_largest_loss_chunk_is_what_memory_allows() -> None:
+    """All positions where their logits fit, else a half or a quarter, at least a CPU's chunk."""
+    config = ModelConfig()
+    positions = 128 * config.context_length
+    whole = sum(training_memory(config, micro_batch_size=128, loss_chunk=positions).values())
+    sizes = [
+        largest_loss_chunk(config, free_bytes=free_bytes, micro_batch_size=128)
+        for free_bytes in (whole, whole - 1, 0)
+    ]
+    assert sizes == [positions, positions // 2, 512]

@@ -7,8 +7,15 @@ import pytest
 import torch
 
 from lm.config import ModelConfig, RunOptions, TrainConfig
+from lm.machine import probe
 from lm.machine.backend import planned_backend
-from lm.machine.probe import check_precision, choose_device, choose_plan, is_exact
+from lm.machine.probe import (
+    check_precision,
+    choose_device,
+    choose_loss,
+    choose_plan,
+    is_exact,
+)
 
 CONFIG = ModelConfig()
 
@@ -96,6 +103,21 @@ def test_too_little_memory_is_said() -> None:
     plan = choose_plan(replace(CONFIG, d_ff=2**26), TrainConfig(batch_size=4), cpu())
     assert plan.micro_batch_size == 1
     assert "the batch of 4 is computed in micro-batches of at most 1" in plan.notes[-1]
+
+
+def test_the_loss_is_chosen_by_device_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small chunks on a CPU; on a GPU all positions, or, with little memory, a loop of few."""
+
+    def chosen(device: str, free_gib: int, **changes: int) -> tuple[str, int]:
+        monkeypatch.setattr(probe, "free_memory_bytes", lambda _: free_gib * 2**30)
+        config = replace(CONFIG, vocab_size=32_000)
+        return choose_loss(device, config, TrainConfig(), cpu(**changes), micro_batch_size=128)
+
+    assert chosen("cpu", 80) == ("unrolled", 512)
+    assert chosen("cuda", 80) == ("whole", 32_768)
+    assert chosen("cuda", 20) == ("loop", 16_384)
+    assert chosen("cuda", 80, loss_chunk=4096) == ("loop", 4096)
+    assert chosen("cpu", 80, loss_chunk=4096) == ("unrolled", 4096)
 
 
 def test_the_chosen_route_multiplies_in_true_fp32() -> None:
