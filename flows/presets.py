@@ -3,6 +3,12 @@
 from collections.abc import Callable
 
 from flows.config import PipelineConfig, RunConfig, nearest
+from lm.accounting.course import (
+    TRAINING_BATCH_SIZE,
+    TRAINING_STEPS,
+    find_edition,
+    gpt2_config,
+)
 from lm.config import EvaluateConfig, GenerateConfig, ModelConfig, TrainConfig
 from tasks.corpus.config import OPENWEBTEXT_CORPUS, STDLIB, TINYSTORIES_CORPUS
 from tokenizer.config import TokenizerConfig
@@ -82,6 +88,21 @@ def openwebtext() -> PipelineConfig:
         model=ModelConfig(vocab_size=32_000),
         train_lm=TrainConfig(batch_size=128, max_steps=10_000, warmup_steps=200, precision="bf16"),
         generate=GenerateConfig(prompts=("The", "In the last year,"), num_samples=3),
+    )
+
+
+def gpt2(name: str, *, edition: int) -> PipelineConfig:
+    """GPT-2's shapes with the course's architecture and training, to be accounted for, not run."""
+    model = gpt2_config(name, edition=edition)
+    return PipelineConfig(
+        corpus=OPENWEBTEXT_CORPUS,
+        tokenizer=TokenizerConfig(vocab_size=model.vocab_size),
+        model=model,
+        train_lm=TrainConfig(
+            batch_size=TRAINING_BATCH_SIZE,
+            max_steps=TRAINING_STEPS,
+            precision=find_edition(edition).precision,
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 import click
 import typer
 
-from flows.cli import artifacts, generate, plan, run, tokenizer, ui
+from flows.cli import account, artifacts, generate, plan, run, tokenizer, ui
 
 app = typer.Typer(
     name="owt",
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(plan.plan)
+app.command()(account.account)
 app.command()(generate.generate)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(artifacts.app, name="artifacts")

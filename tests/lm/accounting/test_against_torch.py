@@ -7,7 +7,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lm.accounting.flops import TRAINING_TO_FORWARD, forward_flops, training_flops_per_token
+from lm.accounting.flops import (
+    TRAINING_TO_FORWARD,
+    forward_flops,
+    optimizer_flops,
+    training_flops_per_token,
+)
 from lm.accounting.memory import (
     activation_bytes_per_sequence,
     largest_loss_chunk,
@@ -77,6 +82,20 @@ def test_flops_per_token_of_the_courses_model() -> None:
     """By hand: 6 x 17,563,648 matrix parameters and 12 x 4 layers x 256 x 512 for attention."""
     matrices = 4 * (4 * 512 * 512 + 3 * 512 * 1344) + 512 * 10_000
     assert training_flops_per_token(ModelConfig()) == 6 * matrices + 12 * 4 * 256 * 512
+
+
+@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+def test_muons_products_equal_torchs_counter(changes: dict[str, Any]) -> None:
+    """All but 14 FLOPs for each parameter of AdamW are products that torch counts in one step."""
+    model = TransformerLM(config(**changes))
+    built = build_optimizer(model, TrainConfig(optimizer="muon"))
+    torch.autograd.backward(model(torch.zeros(1, 4, dtype=torch.long)).sum())
+    with FlopCounterMode(display=False) as counter:
+        built.step()
+    groups = [group for group in built.param_groups if group["kind"] == "adamw"]
+    by_adamw = sum(p.numel() for group in groups for p in group["params"])
+    expected = counter.get_total_flops() + 14 * by_adamw
+    assert optimizer_flops(model.config, optimizer="muon") == expected
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
