@@ -20,6 +20,7 @@ from lm.checkpoint.weights import load_model
 from lm.config import EvaluateConfig, ModelConfig, RunOptions, TrainConfig
 from lm.data.loss_groups import LossGroup, LossSums
 from lm.data.shards import TokenShards, check_token_ids, open_shards, read_windows, release_pages
+from lm.experiment_statistics import cluster_standard_error
 from lm.fast.switch import use_plan
 from lm.loss import token_losses
 from lm.machine.backend import planned_backend
@@ -187,14 +188,10 @@ class _Sums:
         """Tokens predicted so far."""
         return int(self.num_by_position.sum())
 
-    def standard_error(self, mean: float) -> float | None:
-        """Return the error of a ratio of sums over clusters (Cochran 1977, section 2.11)."""
-        sums = np.concatenate(self._window_losses)
-        residuals = sums - mean * np.concatenate(self._window_lengths)
-        count = len(sums)
-        if count < 2:
-            return None
-        return float(np.sqrt(count / (count - 1) * (residuals**2).sum())) / self.num_tokens
+    def standard_error(self) -> float | None:
+        """Return the error of the mean loss, windows being clusters; None for one."""
+        lengths = np.concatenate(self._window_lengths)
+        return cluster_standard_error(np.concatenate(self._window_losses), lengths)
 
 
 def _summarize(sums: _Sums, *, has_bytes: bool) -> Evaluation:
@@ -208,7 +205,7 @@ def _summarize(sums: _Sums, *, has_bytes: bool) -> Evaluation:
         bits_per_byte=total / math.log(2) / sums.num_bytes if has_bytes else None,
         num_tokens=sums.num_tokens,
         num_bytes=sums.num_bytes if has_bytes else None,
-        standard_error=sums.standard_error(loss),
+        standard_error=sums.standard_error(),
         loss_by_position=tuple(by_position.tolist()),
         context_length=len(sums.by_position),
     )

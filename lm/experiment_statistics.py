@@ -216,23 +216,25 @@ def power_statement(num_pairs: int, *, deviation: float, num_comparisons: int = 
     )
 
 
-def document_standard_error(loss_sums: ArrayLike, num_tokens: ArrayLike) -> float:
-    """Return the standard error of a loss a token, documents being independent clusters.
+def cluster_standard_error(loss_sums: ArrayLike, num_tokens: ArrayLike) -> float | None:
+    """Return the standard error of a loss a token, clusters being independent; None for one.
 
-    The loss is a ratio of two sums over documents, so its error is the ratio estimator's
-    (Cochran 1977, section 2.11); tokens of one document are not independent of each other.
+    The loss is a ratio of two sums over clusters, so its error is the ratio estimator's
+    (Cochran 1977, section 2.11). Tokens of one document are not independent of each other, so
+    documents are the natural clusters; windows of a fixed length are nearly as good.
 
     Args:
-        loss_sums: Total loss of each document.
-        num_tokens: Predicted tokens of each document.
+        loss_sums: Total loss of each cluster.
+        num_tokens: Predicted tokens of each cluster.
     """
     sums = np.asarray(loss_sums, dtype=np.float64)
-    lengths = np.asarray(num_tokens, dtype=np.float64)
+    lengths = np.asarray(num_tokens, dtype=np.int64)
     count = len(sums)
     if count < 2:
-        raise ValueError(f"a standard error needs at least 2 documents, not {count}")
+        return None
     residuals = sums - sums.sum() / lengths.sum() * lengths
-    return float(np.sqrt(count / (count - 1) * (residuals**2).sum()) / lengths.sum())
+    variance = count / (count - 1) * float((residuals**2).sum())
+    return math.sqrt(variance) / int(lengths.sum())
 
 
 def _upper_level(num_comparisons: int) -> float:

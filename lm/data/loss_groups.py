@@ -4,11 +4,13 @@ Documents are the clusters of a standard error that holds where the losses of on
 together; groups of tokens show what frequency in the training text buys.
 """
 
-import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lm.experiment_statistics import cluster_standard_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +51,9 @@ class LossSums:
             counts += np.bincount(keys, minlength=len(counts))
 
     def standard_error(self) -> float | None:
-        """Return the error of the mean loss, documents being independent clusters.
-
-        The error of a ratio of sums over clusters (Cochran 1977, section 2.11); None for one.
-        """
+        """Return the error of the mean loss, documents being clusters; None for one."""
         used = self.num_by_document > 0
-        sums, counts = self.by_document[used], self.num_by_document[used]
-        if len(sums) < 2:
-            return None
-        residuals = sums - sums.sum() / counts.sum() * counts
-        variance = len(sums) / (len(sums) - 1) * float((residuals**2).sum())
-        return math.sqrt(variance) / int(counts.sum())
+        return cluster_standard_error(self.by_document[used], self.num_by_document[used])
 
     def by_document_length(self) -> tuple[LossGroup, ...]:
         """Group by the predicted tokens of the document, each group up to twice as long."""
@@ -83,7 +77,7 @@ def _groups(
 ) -> tuple[LossGroup, ...]:
     """Return the groups between neighbouring edges that hold a token."""
     groups = []
-    for lower, upper in zip(edges[:-1], edges[1:], strict=True):
+    for lower, upper in pairwise(edges):
         inside = (keys >= lower) & (keys < upper)
         num_tokens = int(counts[inside].sum())
         if num_tokens:

@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 
 from lm.experiment_statistics import (
+    cluster_standard_error,
     compare_pairs,
     correction_name,
     difference_deviation,
-    document_standard_error,
     measure_spread,
     power_statement,
     seeds_needed,
@@ -174,17 +174,16 @@ def test_the_documents_error_is_the_spread_of_repeated_samples() -> None:
     level = random.normal(3.0, 0.5, (4000, 100))  # documents differ: their tokens are clusters
     sums = level * lengths + random.normal(0.0, 1.0, (4000, 100)) * np.sqrt(lengths)
     losses = sums.sum(axis=1) / lengths.sum(axis=1)
-    errors = [document_standard_error(*pair) for pair in zip(sums, lengths, strict=True)]
+    errors = [cluster_standard_error(*pair) or 0.0 for pair in zip(sums, lengths, strict=True)]
     assert float(np.mean(errors)) == pytest.approx(float(losses.std()), rel=0.05)
 
 
 def test_the_documents_error_of_equal_lengths_is_the_plain_one() -> None:
     """With documents of one length the ratio estimator is the standard error of a mean."""
     means = np.array([2.0, 3.0, 4.5])
-    found = document_standard_error(means * 10, [10, 10, 10])
+    found = cluster_standard_error(means * 10, [10, 10, 10])
     assert found == pytest.approx(float(stats.sem(means)))
-    with pytest.raises(ValueError, match="at least 2 documents"):
-        document_standard_error([3.0], [1])
+    assert cluster_standard_error([3.0], [1]) is None
 
 
 def test_rules_and_power_are_told_in_words() -> None:

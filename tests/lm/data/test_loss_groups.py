@@ -28,7 +28,7 @@ def test_sums_do_not_depend_on_the_batches(parts: list[int]) -> None:
 
 
 def test_groups_of_length_and_count_hold_every_token() -> None:
-    """Lengths in powers of two, counts in powers of ten; a token that was never seen has its own."""
+    """Lengths in powers of two, counts in powers of ten; a token never seen has its own."""
     sums = sums_of([])
     lengths = sums.by_document_length()
     assert [(g.lower, g.upper, g.num_tokens) for g in lengths] == [(2, 4, 4), (4, 8, 7)]
