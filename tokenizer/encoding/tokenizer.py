@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tokenizer.encoding.decode import IncrementalDecoder, token_bytes
 from tokenizer.encoding.encoder import Encoder
 from tokenizer.encoding.general import GeneralEncoder
-from tokenizer.formats.vocabulary import check_vocab, load_vocabulary, read_vocabulary_files
+from tokenizer.formats.loading import load_vocabulary
+from tokenizer.formats.vocabulary import check_vocab, read_vocabulary_files
 from tokenizer.patterns import is_gpt2_pattern
 from tokenizer.special_tokens import END_OF_TEXT, check_encodable, check_special_tokens
 from tokenizer.text.cuts import cut_rule
@@ -112,7 +113,7 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Self:
-        """Read a folder that `tokenizer.formats.vocabulary.save_vocabulary` wrote."""
+        """Read a tokenizer's folder, ours or another tool's (`tokenizer.formats.loading`)."""
         loaded = load_vocabulary(Path(folder))
         tokenizer = cls.__new__(cls)  # the files were checked against each other
         tokenizer._set_up(loaded.vocab, loaded.merges, loaded.special_tokens, loaded.pattern)

@@ -35,8 +35,15 @@ def format_vocab(vocab: Mapping[int, bytes]) -> str:
     return json.dumps(ordered, ensure_ascii=False, indent=0) + "\n"
 
 
-def read_vocab(path: Path, special_tokens: Sequence[str] = ()) -> dict[int, bytes]:
+def read_vocab(
+    path: Path, special_tokens: Sequence[str] = (), *, strict: bool = True
+) -> dict[int, bytes]:
     """Read `vocab.json`; special tokens may be written as plain text, as some tools do.
+
+    Args:
+        path: The file.
+        special_tokens: The ones that are known.
+        strict: Refuse other texts in plain characters; else they are taken for special tokens.
 
     Raises:
         ValueError: The file is not a JSON object of distinct ids, or holds other characters.
@@ -49,6 +56,13 @@ def read_vocab(path: Path, special_tokens: Sequence[str] = ()) -> dict[int, byte
         raise ValueError(
             f"{path} must be a JSON object of token to id, not {type(content).__name__}"
         )
+    return parse_vocab(content, special_tokens if strict else list(content), path)
+
+
+def parse_vocab(
+    content: Mapping[str, object], special_tokens: Sequence[str], path: Path
+) -> dict[int, bytes]:
+    """Read the object of token to id that a file holds; errors as in `read_vocab`."""
     vocab: dict[int, bytes] = {}
     for (text, token_id), token in zip(
         content.items(), _read_tokens(list(content), special_tokens, path), strict=True
@@ -84,11 +98,13 @@ def read_merges(path: Path) -> list[tuple[bytes, bytes]]:
         ValueError: A line is not two tokens with one space between; the message names it.
     """
     text = path.read_text(encoding="utf-8").removesuffix("\n")
-    if not text:
-        return []
-    lines = text.split("\n")
+    return parse_merges(text.split("\n"), path) if text else []
+
+
+def parse_merges(lines: list[str], path: Path) -> list[tuple[bytes, bytes]]:
+    """Read the lines of merges that a file holds; errors as in `read_merges`."""
     # No merge looks like this: the first one joins two single characters.
-    first = 1 if lines[0].startswith("#version") else 0
+    first = 1 if lines and lines[0].startswith("#version") else 0
     texts = [token for line in lines[first:] for token in line.split(" ", 1)]
     tokens = all_characters_to_bytes(texts)
     if tokens is None or len(tokens) != 2 * (len(lines) - first) or b"" in tokens:

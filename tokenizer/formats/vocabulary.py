@@ -1,8 +1,8 @@
 """What a tokenizer is made of: its parts, their checks, and the folder they are kept in.
 
 The folder has GPT-2's `vocab.json` and `merges.txt`, Hugging Face's `tokenizer.json`, tiktoken's
-`ranks.tiktoken`, and `owt.json` with the split pattern and the special tokens. We read the first
-two and the last; the others are for other tools. Nothing is pickled.
+`ranks.tiktoken`, and `owt.json` with the split pattern and the special tokens. Of our own folders
+we read the first two and the last (`tokenizer.formats.loading`). Nothing is pickled.
 """
 
 import json
@@ -14,7 +14,6 @@ from tokenizer.config import NUM_BYTES
 from tokenizer.formats.gpt2 import format_merges, format_vocab, read_merges, read_vocab
 from tokenizer.formats.hugging_face import format_tokenizer_json
 from tokenizer.formats.tiktoken import format_ranks
-from tokenizer.patterns import resolve_pattern
 from tokenizer.special_tokens import check_special_tokens
 
 VOCAB_FILE = "vocab.json"
@@ -149,28 +148,10 @@ def save_vocabulary(
         (folder / name).write_bytes(content.encode("utf-8"))
 
 
-def load_vocabulary(folder: Path) -> Vocabulary:
-    """Read a folder that `save_vocabulary` wrote.
-
-    Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file is malformed, or the files disagree.
-    """
-    pattern, special_tokens = _read_settings(folder / SETTINGS_FILE)
-    vocab, merges = read_vocabulary_files(folder / VOCAB_FILE, folder / MERGES_FILE, special_tokens)
-    try:
-        check_special_tokens_known(vocab, special_tokens)
-    except ValueError as error:
-        raise ValueError(f"{folder / SETTINGS_FILE} and {VOCAB_FILE} disagree: {error}") from error
-    return Vocabulary(
-        vocab=vocab, merges=merges, special_tokens=tuple(special_tokens), pattern=pattern
-    )
-
-
 def read_vocabulary_files(
     vocab_path: Path, merges_path: Path, special_tokens: Sequence[str]
 ) -> tuple[dict[int, bytes], list[tuple[bytes, bytes]]]:
-    """Read GPT-2's two files and check that they fit together; errors as in `load_vocabulary`."""
+    """Read GPT-2's two files and check that they fit together; `ValueError` when not."""
     vocab = read_vocab(vocab_path, special_tokens)
     merges = read_merges(merges_path)
     try:
@@ -179,16 +160,3 @@ def read_vocabulary_files(
     except ValueError as error:
         raise ValueError(f"{vocab_path} and {merges_path} disagree: {error}") from error
     return vocab, merges
-
-
-def _read_settings(path: Path) -> tuple[str, list[str]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        pattern, special_tokens = content["pattern"], content["special_tokens"]
-        resolve_pattern(pattern)
-        check_special_tokens(special_tokens)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f'{path} must be a JSON object with "pattern" and "special_tokens" ({error!r})'
-        ) from error
-    return pattern, special_tokens

@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from tests.strategies import SPECIAL_TOKENS, texts
 from tests.tokenizer.samples import END_OF_TEXT, tiktoken_encoding, train_sample
 from tokenizer.encoding.tokenizer import Tokenizer
-from tokenizer.formats.vocabulary import load_vocabulary, save_vocabulary
+from tokenizer.formats.loading import load_vocabulary
+from tokenizer.formats.vocabulary import save_vocabulary
 from tokenizer.patterns import PATTERNS
 
 BYTES = {byte: bytes([byte]) for byte in range(256)}
@@ -180,9 +181,9 @@ def test_files_that_disagree_are_refused(
         Tokenizer.from_folder(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "owt.json"])
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt"])
 def test_a_missing_file_is_named(small_tokenizer: Tokenizer, tmp_path: Path, name: str) -> None:
-    """A folder without one of the files is no tokenizer."""
+    """A folder of ours without one of the files is no tokenizer."""
     (save(small_tokenizer, tmp_path) / name).unlink()
     with pytest.raises(FileNotFoundError, match=name):
         load_vocabulary(tmp_path)
