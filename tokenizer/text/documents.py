@@ -70,21 +70,21 @@ def corpus_statistics(
     Raises:
         ValueError: The corpus is empty, or has no document.
     """
-    line_ends, utf8, hasher = LineEndCounter(), InvalidUtf8Counter(), _DocumentHasher()
+    line_ends, utf8, hasher = LineEndCounter(), InvalidUtf8Counter(), DocumentHasher()
     size_bytes = 0
 
     def counted_windows() -> Iterator[bytes]:
         nonlocal size_bytes
-        for window in _iter_windows(path, on_progress):
+        for window in iter_windows(path, on_progress):
             size_bytes += len(window)
             line_ends.update(window)
             utf8.update(window)
             yield window
 
-    for piece, is_end in _iter_pieces(counted_windows(), separator):
+    for piece, is_end in iter_pieces(counted_windows(), separator):
         hasher.update(piece, is_end=is_end)
     utf8.finish()
-    hashes = hasher.sorted_hashes()
+    hashes = np.sort(hasher.hashes())
     if not len(hashes):
         raise ValueError(
             f"{path} ({size_bytes} bytes) holds no document, only separators and line ends"
@@ -177,9 +177,10 @@ def _check_column(schema: "pa.Schema", column: str, source: str | Path) -> None:
         raise ValueError(f"column {column!r} of {source} must hold text or bytes, not {kind}")
 
 
-def _iter_windows(
+def iter_windows(
     path: str | Path, on_progress: Callable[[int, int], None] | None = None
 ) -> Iterator[bytes]:
+    """Yield a text in windows; `ValueError` when it is empty."""
     with open_source(path) as source:
         if not source.size_bytes:
             raise ValueError(f"{path} is empty; a corpus must hold at least one document")
@@ -190,7 +191,7 @@ def _iter_windows(
                 on_progress(stop, source.size_bytes)
 
 
-def _iter_pieces(windows: Iterable[bytes], separator: str) -> Iterator[tuple[bytes, bool]]:
+def iter_pieces(windows: Iterable[bytes], separator: str) -> Iterator[tuple[bytes, bool]]:
     """Yield (piece of a document, whether the document ends there), the separators left out."""
     if not separator:
         raise ValueError("the separator between documents is empty; the usual one is <|endoftext|>")
@@ -207,7 +208,7 @@ def _iter_pieces(windows: Iterable[bytes], separator: str) -> Iterator[tuple[byt
     yield rest, True
 
 
-class _DocumentHasher:
+class DocumentHasher:
     """Hash documents that come in pieces; line ends wait until more text follows."""
 
     def __init__(self) -> None:
@@ -216,6 +217,7 @@ class _DocumentHasher:
         self._line_ends = b""
 
     def update(self, piece: bytes, *, is_end: bool) -> None:
+        """Take the next piece of a document, and its last one when it ends there."""
         if self._hash is None:
             piece = piece.lstrip(_LINE_ENDS)
             if not piece:
@@ -232,5 +234,11 @@ class _DocumentHasher:
         else:
             self._line_ends += piece[len(text) :]
 
-    def sorted_hashes(self) -> NDArray[np.uint64]:
-        return np.sort(np.frombuffer(bytes(self._digests), dtype="<u8").astype(np.uint64))
+    @property
+    def num_documents(self) -> int:
+        """Return how many documents have ended that hold more than line ends."""
+        return len(self._digests) // _HASH_BYTES
+
+    def hashes(self) -> NDArray[np.uint64]:
+        """Return the hashes in the order of the documents."""
+        return np.frombuffer(bytes(self._digests), dtype="<u8").astype(np.uint64)
