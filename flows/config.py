@@ -8,8 +8,9 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -82,8 +83,8 @@ def resolve_config(
 ) -> PipelineConfig:
     """Lay a nested mapping, then `section.field=value` settings, over a preset.
 
-    What was not given follows what was: the model's vocabulary that of the tokenizer, and the
-    minimum learning rate the maximum, at the preset's ratio.
+    What was not given follows what was: the model's vocabulary that of the tokenizer, the minimum
+    learning rate the maximum, at the preset's ratio, and the validation text another training text.
 
     Raises `ValueError` that names the field, and for an unknown key the nearest right one.
     """
@@ -93,8 +94,9 @@ def resolve_config(
     for layer in (overlay or {}, *map(parse_setting, settings)):
         given |= _merge(merged, layer, whole=merged)
     merged["model"].setdefault("vocab_size", merged["tokenizer"]["vocab_size"])
-    if "train_lm.min_learning_rate" not in given:
-        _follow_maximum(merged["train_lm"], preset.train_lm)
+    if merged["corpus"]["train"] != preset.corpus.train:
+        _follow_training_text(merged["corpus"], given)
+    _follow_maximum(merged, preset, given)
     try:
         return TypeAdapter(PipelineConfig).validate_python(merged, extra="forbid")
     except ValidationError as error:
@@ -176,13 +178,26 @@ def _suggest(key: str, value: Any, target: RawConfig, whole: RawConfig, place: s
     return nearest(key, list(target))
 
 
-def _follow_maximum(train_lm: RawConfig, preset: TrainConfig) -> None:
+def _follow_training_text(corpus: RawConfig, given: set[str]) -> None:
+    """Hold documents out of a text of the user's own, and name the corpus by it."""
+    if "corpus.valid" not in given:
+        corpus["valid"] = ""
+    if "corpus.name" not in given:
+        name = PurePosixPath(urlsplit(str(corpus["train"])).path).name
+        corpus["name"] = name.partition(".")[0] or "own"
+
+
+def _follow_maximum(merged: RawConfig, preset: PipelineConfig, given: set[str]) -> None:
     """Keep the preset's ratio of the two learning rates where only the maximum was changed."""
-    maximum = train_lm["max_learning_rate"]
-    if maximum != preset.max_learning_rate and isinstance(maximum, (int, float)):
-        minimum = maximum * preset.min_learning_rate / preset.max_learning_rate
+    before = preset.train_lm
+    for name, section in merged.items():
+        maximum = section.get("max_learning_rate", before.max_learning_rate)
+        is_given = f"{name}.min_learning_rate" in given
+        if maximum == before.max_learning_rate or is_given or not isinstance(maximum, (int, float)):
+            continue
+        minimum = maximum * before.min_learning_rate / before.max_learning_rate
         # 12 digits: a product such as 0.00030000000000000003 is not what anyone would give.
-        train_lm["min_learning_rate"] = float(f"{minimum:.12g}")
+        section["min_learning_rate"] = float(f"{minimum:.12g}")
 
 
 def _explain(error: ValidationError) -> str:

@@ -3,6 +3,7 @@
 Fetches, checks and unpacks what is elsewhere; a plain local file is referenced, not copied.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,21 +13,14 @@ from prefect.logging import get_run_logger
 
 from artifacts.building.staging import Staging, add_part, confirm
 from artifacts.content_hash import content_hash
-from artifacts.fetching.unpacking import unpack
 from artifacts.identity import Identity, Reference
 from artifacts.published.reading import local_file
 from artifacts.record import ExternalFile, JsonObject, Record
 from artifacts.store import Store
 from tasks.building import Built, build_once
 from tasks.context import RunContext, retry_options, store_of
-from tasks.corpus.config import STDLIB_SCHEME
-from tasks.corpus.source import (
-    Source,
-    fetch_unknown,
-    fetched_file,
-    forget_fetched,
-)
-from tasks.corpus.stdlib import stdlib_text
+from tasks.corpus.plain import plain_text
+from tasks.corpus.source import Source, fetch_unknown, forget_fetched
 from tasks.corpus.text import known_text_bytes, text_bytes, text_name
 from tasks.prediction import Outlook, Prediction, predicted_seconds
 from tasks.progress import progress
@@ -46,14 +40,16 @@ def text_identity(source: Source, train: Reference | None = None) -> Identity | 
     """
     if not source.sha256:
         return None
-    settings = {
+    settings: JsonObject = {
         "split": source.split,
         "sha256": source.sha256,
         "form": source.form,
         "document_separator": source.document_separator,
     }
-    if source.form == "parquet":
+    if source.form in ("parquet", "folder"):
         settings["text_column"] = source.text_column
+    if source.valid_share:
+        settings["valid_share"] = source.valid_share
     inputs = {"train": train} if train is not None else {}
     return Identity(stage=STAGE, version=VERSION, config=settings, inputs=inputs)
 
@@ -81,14 +77,15 @@ def download(context: RunContext, identity: Identity, source: Source) -> State[R
     root = Path(context.root)
 
     def build(staging: Staging) -> Built:
-        text, external = _text(source, root, staging)
-        statistics = _statistics(context, identity, source, text, staging)
+        text, external, part = _text(source, root, staging)
+        statistics = part | _statistics(context, identity, source, text, staging)
         if external is None:
             add_part(staging, text, text_name(source.split), move=True)
         return Built(statistics=statistics, external_files=(external,) if external else ())
 
     state = build_once(context, identity, build)
-    forget_fetched(source, root)
+    if not (source.valid_share and source.split == "train"):  # the other part is still to come
+        forget_fetched(source, root)
     return state
 
 
@@ -100,9 +97,11 @@ def predict(source: Source, outlook: Outlook) -> Prediction:
 
 
 def show(store: Store, record: Record) -> Shown:
-    """Show the text as a dataset of the run."""
+    """Show the text as a dataset of the run, and how the validation text was chosen."""
     del store
-    return Shown(dataset=str(record.config["split"]))
+    split = str(record.config["split"])
+    line = _describe_part(record) if split == "valid" and "valid_share" in record.config else ""
+    return Shown(dataset=split, line=line)
 
 
 DOWNLOAD = Stage(
@@ -114,34 +113,51 @@ DOWNLOAD = Stage(
 )
 
 
-def _text(source: Source, root: Path, staging: Staging) -> tuple[Path, ExternalFile | None]:
-    """Return the split's text on this machine, and where it lies if it stays there."""
-    unpacked = staging.workdir / text_name(source.split)
-    if source.is_stdlib:
-        with unpacked.open("wb") as file:
-            split = source.uri.removeprefix(STDLIB_SCHEME)
-            file.writelines(stdlib_text(split, source.document_separator))
-        return unpacked, None
-    if source.form == "text" and source.local_path is not None:
-        return _referenced(source, source.local_path.resolve(), root)
-    original = source.local_path or fetched_file(source, root)
-    if source.form == "text":
-        return original, None
-    unit, guard = "rows" if source.form == "parquet" else "bytes", partial(confirm, staging)
-    with progress(f"unpack {source.split}", unit=unit, guard=guard) as on_progress:
-        if source.form == "parquet":
-            from tokenizer.text.documents import write_text_from_parquet
+def _describe_part(record: Record) -> str:
+    share, facts = record.config["valid_share"], record.statistics
+    if not facts["num_part_documents"]:
+        return f"no validation text was given: the last 1/{share} of the text validates"
+    return (
+        f"no validation text was given: {facts['num_part_documents']} of the "
+        f"{facts['num_all_documents']} documents validate, 1 in {share} by a hash of their text"
+    )
 
-            write_text_from_parquet(
-                original,
-                unpacked,
-                column=source.text_column,
-                separator=source.document_separator,
-                on_progress=on_progress,
-            )
-        else:
-            unpack(original, unpacked, compression=source.form, on_progress=on_progress)
-    return unpacked, None
+
+def _text(
+    source: Source, root: Path, staging: Staging
+) -> tuple[Path, ExternalFile | None, JsonObject]:
+    """Return the split's text here, where it lies if it stays there, and facts of a part."""
+    guard = partial(confirm, staging)
+    destination = staging.workdir / text_name(source.split)
+    if source.valid_share:
+        whole = plain_text(source, root, staging.workdir / "whole.txt", guard)
+        return destination, None, _write_part(source, whole, destination, guard)
+    text = plain_text(source, root, destination, guard)
+    if text == source.local_path:
+        return *_referenced(source, text.resolve(), root), {}
+    return text, None, {}
+
+
+def _write_part(
+    source: Source, whole: Path, destination: Path, guard: Callable[[], None]
+) -> JsonObject:
+    from tokenizer.text.held_out import write_part
+
+    with progress(f"divide {source.split}", guard=guard) as on_progress:
+        part = write_part(
+            whole,
+            destination,
+            held_out=source.split == "valid",
+            share=source.valid_share,
+            separator=source.document_separator,
+            on_progress=on_progress,
+        )
+    if whole.parent == destination.parent:  # not the user's own file
+        whole.unlink()
+    return {
+        "num_part_documents": part.num_documents,
+        "num_all_documents": part.num_all_documents,
+    }
 
 
 def _referenced(source: Source, path: Path, root: Path) -> tuple[Path, ExternalFile]:

@@ -48,6 +48,11 @@ STDLIB_SCHEME = "stdlib:"
 """Prefix of the text that every Python installation carries; see `tasks/corpus/stdlib.py`."""
 
 
+VALID_SHARE = 16
+"""Where no validation text is given, one document in so many of the training text validates: the
+share that the built-in corpus has."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CorpusConfig:
     """Where the text comes from. The content is fingerprinted, never the place."""
@@ -55,9 +60,11 @@ class CorpusConfig:
     name: str = "stdlib"
     """Label in records, runs and reports."""
     train: str = "stdlib:train"
-    """Training text: a path, any fsspec URL or http(s) address; plain, .gz, .zst or .parquet."""
+    """Training text: a path, any fsspec URL or http(s) address; plain, .gz, .zst or .parquet, or a
+    folder of such files on this machine."""
     valid: str = "stdlib:valid"
-    """Validation text, in the same forms."""
+    """Validation text, in the same forms; "": one document in 16 of the training text, by a hash of
+    its content. It is "" where another training text is given alone."""
     train_sha256: str = ""
     """Hash that the training file must have as it lies at its address; "": as pinned, or any."""
     valid_sha256: str = ""
@@ -69,7 +76,7 @@ class CorpusConfig:
 
     def __post_init__(self) -> None:
         """Refuse a corpus without a place or a hash that cannot be one."""
-        for name in ("train", "valid", "document_separator"):
+        for name in ("train", "document_separator"):
             if not getattr(self, name):
                 raise ValueError(f'corpus.{name} ("") must not be empty')
         for name in ("train_sha256", "valid_sha256"):

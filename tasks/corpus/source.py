@@ -7,19 +7,16 @@ corpus. For any other address it is known once the file was fetched.
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
 from urllib.parse import urlsplit
 
 from artifacts.content_hash import ContentHash, content_hash, recall, remember
 from artifacts.fetching.fetch import UnreachableError, fetch
 from artifacts.names import local_place
-from tasks.corpus.config import PINS, STDLIB_SCHEME, CorpusConfig
+from tasks.corpus.config import PINS, STDLIB_SCHEME, VALID_SHARE, CorpusConfig
+from tasks.corpus.folder import folder_content, text_files
+from tasks.corpus.form import Form, form_of
 from tasks.corpus.stdlib import SPLITS, stdlib_text
 from tasks.progress import progress
-
-Form = Literal["text", "gzip", "zstd", "parquet"]
-
-SUFFIX_FORMS: dict[str, Form] = {".gz": "gzip", ".zst": "zstd", ".parquet": "parquet"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +34,8 @@ class Source:
     """Text between two documents."""
     text_column: str
     """Column of a Parquet file that holds the documents."""
+    valid_share: int = 0
+    """The split is a part of the text: one document in so many validates; 0: it is the whole."""
     sha256: str = ""
     """What the bytes hash to; "" as long as nobody has looked."""
 
@@ -59,22 +58,28 @@ class Source:
 
 
 def source_of(config: CorpusConfig, split: str) -> Source:
-    """Read one split's source off the config, with the pin of a known public address."""
-    uri = str(getattr(config, split))
+    """Read one split's source off the config, with the pin of a known public address.
+
+    Without a validation text both splits are parts of the training text.
+    """
+    file = split if config.valid else "train"
+    uri = str(getattr(config, file))
     pin = PINS.get(uri)
-    given = str(getattr(config, f"{split}_sha256"))
+    given = str(getattr(config, f"{file}_sha256"))
     if uri.startswith(STDLIB_SCHEME) and uri.removeprefix(STDLIB_SCHEME) not in SPLITS:
-        raise ValueError(f"corpus.{split} ({uri}) must be stdlib:train or stdlib:valid")
+        raise ValueError(f"corpus.{file} ({uri}) must be stdlib:train or stdlib:valid")
     # A # or ? belongs to the name of a local file, and begins another part of an address.
-    path = _local_path(uri) or PurePosixPath(urlsplit(uri).path)
+    local = None if uri.startswith(STDLIB_SCHEME) else _local_path(uri)
+    path = local or PurePosixPath(urlsplit(uri).path)
     return Source(
         split=split,
         uri=uri,
-        form=SUFFIX_FORMS.get(path.suffix.lower(), "text"),
+        form="folder" if local and local.is_dir() else form_of(path),
         expected_sha256=given or (pin.sha256 if pin else ""),
         expected_size_bytes=pin.size_bytes if pin and not given else None,
         document_separator=config.document_separator,
         text_column=config.text_column,
+        valid_share=0 if config.valid else VALID_SHARE,
     )
 
 
@@ -164,7 +169,11 @@ def _stdlib_hash(source: Source) -> str:
 
 def _local_content(source: Source, path: Path, root: Path) -> ContentHash:
     _check_file(source, path)
-    content = content_hash(path.resolve(), memo_dir=root / "memo")
+    memo_dir = root / "memo"
+    if source.form == "folder":
+        content = folder_content(path, memo_dir)
+    else:
+        content = content_hash(path.resolve(), memo_dir=memo_dir)
     if source.expected_sha256 and content.sha256 != source.expected_sha256:
         raise ValueError(
             f"corpus.{source.split} ({source.uri}) has sha256 {content.sha256}, expected "
@@ -174,8 +183,10 @@ def _local_content(source: Source, path: Path, root: Path) -> ContentHash:
 
 
 def _check_file(source: Source, path: Path) -> None:
-    if not path.is_file():
+    if source.form == "folder":
+        text_files(path)
+    elif not path.is_file():
         raise FileNotFoundError(
-            f"corpus.{source.split} ({source.uri}) is not a readable file; "
-            "give a path or an address of a text, .gz, .zst or .parquet file"
+            f"corpus.{source.split} ({source.uri}) is not a readable file; give a path or an "
+            "address of a text, .gz, .zst or .parquet file, or a folder of texts"
         )

@@ -90,3 +90,24 @@ def test_parquet_gives_the_tokens_of_the_text(
     assert [document.strip() for document in written if document.strip()] == [
         document.strip() for document in expected
     ]
+
+
+def test_a_folder_alone_is_divided_by_its_documents(
+    run: Run, settings: list[str], corpus: dict[str, Path], tmp_path: Path
+) -> None:
+    """Both splits are parts of the one text, none of its documents is in both, and it is said."""
+    folder = tmp_path / "stories"
+    folder.mkdir()
+    documents = corpus["train"].read_text().split("\n<|endoftext|>\n")
+    for number, document in enumerate(documents):
+        (folder / f"{number:03}.txt").write_text(document)
+    own = [setting for setting in settings if not setting.startswith("corpus.")]
+    stages = run([*own, f"corpus.train={folder}"], only="download")["stages"]
+    parts = [
+        next(Path(stage["uri"]).glob(f"*/{stage['label']}.txt")).read_text().split("<|endoftext|>")
+        for stage in stages
+    ]
+    train, valid = ({text.strip() for text in part} - {""} for part in parts)
+    assert train | valid == set(documents)
+    assert not train & valid
+    assert f"{len(valid)} of the {len(documents)} documents validate" in stages[1]["shown"]["line"]

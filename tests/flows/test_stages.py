@@ -15,7 +15,8 @@ from tasks.stage import S, Stage
 
 FLOWS = Path(__file__).resolve().parents[2] / "flows"
 STAGES = tuple(stage_ancestors())
-STAGE_NAME = re.compile(rf"\b({'|'.join(STAGES)})\b")
+STAGE_NAME = re.compile(rf"\b({'|'.join(STAGES)})\b(?!\.[a-z_]+)")
+"""A stage's name that is not the section of a setting, as in `model.d_model`."""
 
 
 class Listing:

@@ -8,6 +8,7 @@ import pytest
 from artifacts.fetching.fetch import UnreachableError
 from tasks.corpus.config import OPENWEBTEXT_CORPUS, PINS, CorpusConfig
 from tasks.corpus.source import fetched_file, source_of, with_known_hash
+from tasks.download import text_identity
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,31 @@ def test_without_a_network_the_way_out_is_named(tmp_path: Path) -> None:
         "127.0.0.1, which has corpus.train, cannot be reached (Connection refused); "
         "for a text of your own set corpus.train=PATH"
     )
+
+
+def test_without_a_validation_text_both_splits_are_parts_of_one(tmp_path: Path) -> None:
+    """Both know the same bytes; whole texts have the fingerprints that they always had."""
+    (tmp_path / "all.txt").write_text("once")
+    config = CorpusConfig(train=str(tmp_path / "all.txt"), valid="")
+    identities = [
+        text_identity(with_known_hash(source_of(config, split), tmp_path))
+        for split in ("train", "valid")
+    ]
+    configs = [dict(identity.config) for identity in identities if identity]
+    assert [one.pop("split") for one in configs] == ["train", "valid"]
+    assert (
+        configs[0]
+        == configs[1]
+        == {
+            "sha256": hashlib.sha256(b"once").hexdigest(),
+            "form": "text",
+            "document_separator": "<|endoftext|>",
+            "valid_share": 16,
+        }
+    )
+    whole = text_identity(with_known_hash(source_of(CorpusConfig(), "train"), tmp_path))
+    assert whole
+    assert set(whole.config) == {"split", "sha256", "form", "document_separator"}
 
 
 def test_an_unknown_part_of_the_stdlib_is_refused() -> None:
