@@ -10,7 +10,14 @@ from prefect.artifacts import create_link_artifact
 from flows.config import PipelineConfig
 from flows.dead_runs import end_killed_runs
 from flows.selection import Selection
-from flows.settings import EXPERIMENT, MLFLOW_PAGE, code_version, data_root, tracking_uri
+from flows.settings import (
+    EXPERIMENT,
+    MLFLOW_PAGE,
+    code_version,
+    data_root,
+    store_url,
+    tracking_uri,
+)
 from tasks.context import RunContext
 from tasks.dead_runs import FLOW_RUN_TAG, process_tag
 from tasks.tracking import TrackedRun, TrackingTarget, page_address, start_pipeline_run
@@ -24,7 +31,7 @@ def open_run(
     tracked = _open_tracked_run(config, preset, root)
     _link_to(tracked)
     context = RunContext(
-        store_url=config.run.store or str(root / "artifacts"),
+        store_url=store_url(config.run.store),
         root=str(root),
         workers=config.run.workers or os.cpu_count() or 1,
         tracking=dataclasses.replace(tracked.target, parent_run_id=tracked.run_id),

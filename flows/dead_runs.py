@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
+from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
@@ -27,7 +28,8 @@ def end_killed_runs(target: TrackingTarget) -> list[str]:
 def _mark_crashed(dead: Sequence[DeadRun]) -> None:
     with get_client(sync_client=True) as client:
         for run in dead:
-            if not run.flow_run_id:
+            # A run that was killed and given back to its pool is this run: it is alive again.
+            if run.flow_run_id in ("", str(runtime.flow_run.id or "")):
                 continue
             try:
                 state = client.read_flow_run(UUID(run.flow_run_id)).state

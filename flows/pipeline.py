@@ -11,6 +11,7 @@ from artifacts.identity import Reference
 from flows.config import resolve_config
 from flows.context import open_run
 from flows.presets import find_preset
+from flows.restarts import refuse_hopeless_restart
 from flows.selection import Selection, select_stages
 from flows.stages import placeholder, walk_stages
 from flows.summary import StageEnding, summarize
@@ -48,6 +49,7 @@ def owt_pipeline(
     Returns:
         A summary as plain JSON: the stages with their artifacts, and what is shown of each.
     """
+    refuse_hopeless_restart()
     resolved = resolve_config(find_preset(preset), config, overrides or ())
     selection = select_stages(only=only, start_from=start_from, force=force or ())
     context, tracked = open_run(resolved, preset, selection)

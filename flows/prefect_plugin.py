@@ -2,11 +2,15 @@
 
 Prefect loads this module through the entry point group `prefect.plugins` where plugins are
 enabled, as `prefect.toml` does for the checkout. A name without a slash becomes `name/name`;
-everything else is left alone.
+everything else is left alone. Where no server is named, a command that needs one says so.
 """
 
-from collections.abc import Callable
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from prefect.plugins import HookContext, register_hook
@@ -15,15 +19,48 @@ from flows.settings import set_quiet_defaults
 
 PREFECT_PLUGIN_API_REQUIRES = ">=0.1,<1"
 
+NEEDING_A_SERVER = (["deployment", "run"], ["worker", "start"])
+"""Commands that Prefect would give to an empty server of their own, which dies with them."""
+
 
 @register_hook
-def setup_environment(*, ctx: HookContext) -> None:  # noqa: ARG001 - the hook's signature
+def setup_environment(*, ctx: HookContext) -> None:
     """Prepare a process that uses Prefect: short deployment names, telemetry off."""
     set_quiet_defaults()
+    refuse_without_server(sys.argv, ctx.api_url or "")
     from prefect.client import orchestration
 
     for client in ("PrefectClient", "SyncPrefectClient"):
         accept_short_names(getattr(orchestration, client, None))
+
+
+def refuse_without_server(arguments: Sequence[str], api_url: str) -> None:
+    """End a command of Prefect's that makes no sense without a server, in one line.
+
+    >>> refuse_without_server(["prefect", "version"], "")
+    """
+    words = [argument for argument in arguments[1:] if not argument.startswith("-")][:2]
+    if Path(arguments[0]).name != "prefect" or words not in NEEDING_A_SERVER:
+        return
+    command = f"prefect {' '.join(words)}"
+    if not api_url:
+        raise SystemExit(
+            f"{command}: PREFECT_API_URL is not set, so there is no server to ask; "
+            'start one ("owt ui"), then export PREFECT_API_URL=http://127.0.0.1:4200/api'
+        )
+    if not answers(api_url):
+        raise SystemExit(f"{command}: no server answers at PREFECT_API_URL ({api_url}); start it")
+
+
+def answers(api_url: str) -> bool:
+    """Tell whether a Prefect server is there, whatever it thinks of who asks."""
+    try:
+        urllib.request.urlopen(f"{api_url.rstrip('/')}/health", timeout=10).close()
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def accept_short_names(client: type | None) -> None:

@@ -32,6 +32,11 @@ def data_root() -> Path:
     return Path(os.environ.get("OWT_ROOT") or "data").expanduser().absolute()
 
 
+def store_url(configured: str = "") -> str:
+    """Return the artifact store: the run's setting, else `OWT_STORE`, else below the data root."""
+    return configured or os.environ.get("OWT_STORE") or str(data_root() / "artifacts")
+
+
 def prepare_environment(root: Path) -> None:
     """Point Prefect and MLflow below the data root, telemetry off; call before importing them.
 

@@ -12,7 +12,7 @@ from artifacts.names import local_place
 from artifacts.record import Record
 from artifacts.store import Store, list_records, open_store, resolve, scan_records
 from flows.cli.tables import plain_table, print_table
-from flows.settings import data_root
+from flows.settings import data_root, store_url
 from tasks.progress import format_bytes
 
 app = typer.Typer(help="List, show, verify and trace artifacts.", no_args_is_help=True)
@@ -94,4 +94,4 @@ def lineage(name: Name, store: StoreUrl = "") -> None:
 
 
 def _open(url: str) -> Store:
-    return open_store(url or str(data_root() / "artifacts"))
+    return open_store(store_url(url))

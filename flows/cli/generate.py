@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.options import typed
-from flows.settings import data_root
+from flows.settings import store_url
 
 
 def generate(
@@ -28,7 +28,7 @@ def generate(
     from tasks.text_model import find_model, open_text_model, stream
 
     config = GenerateConfig(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
-    opened = open_store(store or str(data_root() / "artifacts"))
+    opened = open_store(store_url(store))
     try:
         record = find_model(opened, model)
     except FileNotFoundError as error:

@@ -6,7 +6,7 @@ from typing import NoReturn
 import click
 import typer
 
-from flows.cli import account, artifacts, generate, plan, run, tokenizer, ui
+from flows.cli import account, artifacts, deploy, generate, plan, run, tokenizer, ui
 
 app = typer.Typer(
     name="owt",
@@ -24,6 +24,7 @@ app.command()(generate.generate)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(artifacts.app, name="artifacts")
 app.command()(ui.ui)
+app.command()(deploy.deploy)
 
 USER_MISTAKES = (ValueError, TypeError, FileNotFoundError, IsADirectoryError, PermissionError)
 """Errors that name what the user gave; everything else is a failure."""

@@ -13,7 +13,7 @@ from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, o
 from flows.cli.tables import plain_table, print_table
 from flows.config import resolve_config
 from flows.presets import find_preset
-from flows.settings import data_root, prepare_environment
+from flows.settings import data_root, prepare_environment, store_url
 from tasks.progress import format_bytes
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def plan(
     selection = select_stages(only=only, start_from=start_from, force=force or ())
 
     rich.print_json(json.dumps(dataclasses.asdict(resolved)))
-    store = open_store(resolved.run.store or str(root / "artifacts"))
+    store = open_store(store_url(resolved.run.store))
     table = plain_table(f"Store: {store.url}", ("stage", "", "fingerprint"), COSTS)
     reasons = []
     for row in plan_stages(resolved, store, root):

@@ -1,13 +1,10 @@
-"""The deployment for real: a Prefect server, a process worker, and the user's command."""
+"""The deployment as docs/deployment.md has it: the page's commands in a reader's environment."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +13,12 @@ import pytest
 
 from artifacts.store import list_records, open_store
 from flows.stages import stage_ancestors
+from tests.checkout_copy import copy_checkout
+from tests.deployment_page import Reader, Terminal, end_tree, read_terminals, wait_for
 from tests.free_port import free_port
 from tests.tiny_pipeline import TINY, write_corpus
 
-ROOT = Path(__file__).resolve().parents[2]
 STAGES = tuple(stage_ancestors())
-PREFECT = (sys.executable, "-m", "prefect")
 NUM_STAGE_RUNS = len(STAGES) + 2  # download and encode_shards run once for each split
 
 pytestmark = pytest.mark.slow
@@ -29,92 +26,48 @@ pytestmark = pytest.mark.slow
 Api = Callable[..., Any]
 
 
-def process_environment(data_root: Path, port: int) -> dict[str, str]:
-    """Return the environment of all processes: nothing of the user's Prefect or MLflow."""
-    mine = ("PREFECT_", "MLFLOW_", "OWT_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
-    return kept | {
-        "OWT_ROOT": str(data_root),
-        "PREFECT_HOME": str(data_root / "prefect"),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_CLI_PROMPT": "false",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
-        "NO_COLOR": "1",
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """A reader with a checkout; what they train on lies beside the code."""
+    checkout = copy_checkout(tmp_path_factory.mktemp("checkout"))
+    write_corpus(checkout / "train.txt", seed=1, num_documents=200)
+    write_corpus(checkout / "valid.txt", seed=2, num_documents=20)
+    return Reader(checkout=checkout, home=tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def ports() -> dict[str, str]:
+    """Free ports for the page's own, the one thing that is not as printed."""
+    prefect, mlflow = free_port(), free_port()
+    return {
+        "127.0.0.1:4200": f"127.0.0.1:{prefect}",
+        "owt ui\n": f"owt ui --prefect-port {prefect} --mlflow-port {mlflow}\n",
     }
 
 
-@contextmanager
-def running(arguments: list[str], env: dict[str, str], log: Path) -> Iterator[None]:
-    """Run a Prefect process in the checkout; kills it, and what it started, at the end."""
-    with log.open("wb") as output:
-        process = psutil.Popen(
-            [*PREFECT, *arguments],
-            cwd=ROOT,
-            env=env,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield
-    finally:
-        # Not SIGTERM: a worker ignores it where SIGINT came ignored, and then takes new runs.
-        tree = [process, *process.children(recursive=True)] if process.is_running() else [process]
-        for member in tree:
-            with suppress(psutil.NoSuchProcess):
-                member.kill()
-        psutil.wait_procs(tree, timeout=30)
-
-
-def prefect(env: dict[str, str], *arguments: str) -> str:
-    """Run one Prefect command in the checkout and return what it printed."""
-    done = subprocess.run(
-        [*PREFECT, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def wait_for(condition: Callable[[], bool], *, timeout_s: float) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.5)
-
-
 @pytest.fixture(scope="module")
-def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data root of the deployment's runs."""
-    root = tmp_path_factory.mktemp("deployment") / "data"
-    (root / "prefect").mkdir(parents=True)
-    return root
-
-
-@pytest.fixture(scope="module")
-def env(data_root: Path) -> Iterator[dict[str, str]]:
-    """The environment of a machine with a server, the deployment and a worker."""
-    port = free_port()
-    env = process_environment(data_root, port)
+def terminal(reader: Reader, ports: dict[str, str]) -> Iterator[Terminal]:
+    """The shell in which runs are started, once all of "Once" has been typed."""
+    servers, pool = read_terminals("Once", ports)
+    (each_run,) = read_terminals("Each run", {k: v for k, v in ports.items() if ":" in k})
     with ExitStack() as stack:
-        server = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        stack.enter_context(running(server, env, data_root / "server.log"))
-        wait_for(lambda: answers(f"{env['PREFECT_API_URL']}/health"), timeout_s=180)
-        prefect(env, "work-pool", "create", "owt-local", "--type", "process")
-        prefect(env, "work-pool", "set-concurrency-limit", "owt-local", "1")
-        prefect(env, "--no-prompt", "deploy", "--all")
-        worker = ["worker", "start", "--pool", "owt-local"]
-        stack.enter_context(running(worker, env, data_root / "worker.log"))
-        yield env
+        pages = reader.checkout / "ui.log"
+        stack.enter_context(reader.keep(servers, servers.commands[0], pages))
+        wait_for(lambda: "Ctrl-C" in pages.read_text(), timeout_s=240)
+        *once, worker = pool.commands
+        for command in once:
+            reader.type(pool, command)
+        stack.enter_context(reader.keep(pool, worker, reader.checkout / "worker.log"))
+        yield each_run
 
 
 @pytest.fixture
-def api(env: dict[str, str]) -> Api:
+def api(ports: dict[str, str]) -> Api:
     """Ask the server's REST interface, by GET or, with a body, by POST."""
 
     def call(path: str, body: dict[str, Any] | None = None) -> Any:
         request = urllib.request.Request(
-            f"{env['PREFECT_API_URL']}{path}",
+            f"http://{ports['127.0.0.1:4200']}/api{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
@@ -124,25 +77,11 @@ def api(env: dict[str, str]) -> Api:
     return call
 
 
-@pytest.fixture
-def overrides(tmp_path: Path) -> list[str]:
-    """The settings of a tiny run on a corpus of the test's own."""
-    train = write_corpus(tmp_path / "train.txt", seed=1, num_documents=200)
-    valid = write_corpus(tmp_path / "valid.txt", seed=2, num_documents=20)
-    return [*TINY, "train_lm.max_steps=2", f"corpus.train={train}", f"corpus.valid={valid}"]
-
-
-def answers(url: str) -> bool:
-    """Tell whether a server is there."""
-    with suppress(OSError), urllib.request.urlopen(url, timeout=10):
-        return True
-    return False
-
-
-def run_deployment(env: dict[str, str], overrides: list[str], *options: str) -> None:
-    """Give the user's command; with `--watch` a run that is not Completed fails."""
-    parameters = ["--param", 'preset="smoke"', "--param", f"overrides={json.dumps(overrides)}"]
-    prefect(env, "deployment", "run", "owt-pipeline", *parameters, *options)
+def run_command(*settings: str) -> str:
+    """Return the page's command for a tiny run on the texts in the checkout."""
+    corpus = ["corpus.train=train.txt", "corpus.valid=valid.txt"]
+    overrides = json.dumps([*TINY, "train_lm.max_steps=2", *corpus, *settings])
+    return f"prefect deployment run owt-pipeline --param 'overrides={overrides}'"
 
 
 def newest_flow_run(api: Api) -> dict[str, Any]:
@@ -168,48 +107,121 @@ def num_steps(training: Path) -> int:
     return len(lines)
 
 
-def test_the_deployment_names_no_place_of_a_machine(api: Api) -> None:
+def mlflow_runs(reader: Reader) -> list[Any]:
+    """Return the runs in the database whose page `owt ui` serves."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{reader.checkout}/data/mlflow/mlflow.db")
+    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+
+
+def test_the_deployment_names_no_place_of_a_machine(
+    api: Api, terminal: Terminal, reader: Reader
+) -> None:
     """Whoever starts a worker in a checkout can run what somebody else deployed."""
     deployment = api("/deployments/name/owt-pipeline/owt-pipeline")
     assert deployment["entrypoint"] == "flows.pipeline.owt_pipeline"
     assert deployment["parameters"] == {"preset": "smoke", "overrides": []}
-    assert str(ROOT) not in json.dumps(deployment)
+    assert str(reader.checkout) not in json.dumps(deployment)
 
 
-def test_the_users_command_builds_and_then_finds_everything_cached(
-    api: Api, env: dict[str, str], data_root: Path, overrides: list[str]
+def test_the_pages_first_command_builds_into_the_checkout(
+    api: Api, terminal: Terminal, reader: Reader
 ) -> None:
-    """`prefect deployment run owt-pipeline` completes; a second one shows every stage Cached."""
-    run_deployment(env, overrides, "--watch")
-    first = newest_flow_run(api)
-    assert first["state_name"] == "Completed"
-    records = list_records(open_store(str(data_root / "artifacts")))
+    """The smoke run's artifacts and MLflow run are below `data`, where `owt ui` looks."""
+    assert terminal.commands[0] == "prefect deployment run owt-pipeline --watch"
+    reader.type(terminal, terminal.commands[0])
+    flow_run = newest_flow_run(api)
+    records = list_records(open_store(str(reader.checkout / "data" / "artifacts")))
     assert {record.stage for record in records} == set(STAGES)
-    assert {record.run_ids["prefect"] for record in records} == {first["id"]}
+    assert {record.run_ids["prefect"] for record in records} == {flow_run["id"]}
+    tags = [run.data.tags.get("prefect.flow_run_id") for run in mlflow_runs(reader)]
+    assert flow_run["id"] in tags
 
-    run_deployment(env, overrides, "--watch")
+
+def test_a_second_run_on_relative_paths_finds_everything_cached(
+    api: Api, terminal: Terminal, reader: Reader
+) -> None:
+    """A text beside the code is found, and what one run built the next one finds."""
+    reader.type(terminal, f"{run_command()} --watch")
+    first = newest_flow_run(api)
+    assert "Cached" not in task_states(api, first)
+    reader.type(terminal, f"{run_command()} --watch")
     second = newest_flow_run(api)
     assert second["id"] != first["id"]
     # The states of task runs reach the server as events, a moment after the run's own.
-    wait_for(
-        lambda: task_states(api, second) == ["Cached"] * NUM_STAGE_RUNS,
-        timeout_s=60,
-    )
+    wait_for(lambda: task_states(api, second) == ["Cached"] * NUM_STAGE_RUNS, timeout_s=60)
 
 
 def test_a_cancelled_training_leaves_a_checkpoint(
-    api: Api, env: dict[str, str], data_root: Path, overrides: list[str]
+    api: Api, terminal: Terminal, reader: Reader
 ) -> None:
     """`prefect flow-run cancel` ends the run as Cancelled, and the training can go on."""
-    settings = ["train_lm.max_steps=1000000", "run.checkpoint_steps=1"]
-    run_deployment(env, [*overrides, *settings])
-    training = data_root / "artifacts" / ".staging" / "train_lm"
+    reader.type(terminal, run_command("train_lm.max_steps=1000000", "run.checkpoint_steps=1"))
+    training = reader.checkout / "data" / "artifacts" / ".staging" / "train_lm"
     wait_for(lambda: num_steps(training) > 3, timeout_s=240)
     flow_run = newest_flow_run(api)
-    prefect(env, "flow-run", "cancel", flow_run["id"])
+    reader.type(terminal, f"prefect flow-run cancel {flow_run['id']}")
     wait_for(lambda: newest_flow_run(api)["state_name"] == "Cancelled", timeout_s=120)
     newest = max(training.glob("*/*/work/checkpoints/step-*"))
     # A stop inside an update saves no half update: the checkpoint of the step before remains.
     steps_lost = num_steps(training) - int(newest.name.removeprefix("step-"))
     assert steps_lost in (0, 1)
-    assert "Traceback" not in (data_root / "worker.log").read_text()
+    assert "Traceback" not in (reader.checkout / "worker.log").read_text()
+
+
+def test_a_command_without_a_server_says_so_in_one_line(reader: Reader, tmp_path: Path) -> None:
+    """No address, or an address at which nobody answers: no traceback, and the way out."""
+    activate = f". {reader.checkout}/.venv/bin/activate"
+    silent = f"http://127.0.0.1:{free_port()}/api"
+    elsewhere = f"{activate}\nexport PREFECT_PLUGINS_ENABLED=true"
+    for preamble, folder, problem in [
+        (activate, reader.checkout, "PREFECT_API_URL is not set"),
+        (elsewhere, tmp_path, "PREFECT_API_URL is not set"),
+        (
+            f"{elsewhere} PREFECT_API_URL={silent}",
+            tmp_path,
+            f"answers at PREFECT_API_URL ({silent}",
+        ),
+    ]:
+        done = reader.attempt(preamble, "prefect deployment run owt-pipeline", folder)
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert problem in done.stderr
+
+
+def test_a_run_whose_machine_died_is_ended_and_starts_again(
+    api: Api, terminal: Terminal, reader: Reader, ports: dict[str, str]
+) -> None:
+    """Worker and run are killed: it is Crashed within three heartbeats; another worker resumes."""
+    settings = ("train_lm.max_steps=900000", "run.checkpoint_steps=1")
+    reader.type(terminal, run_command(*settings))
+    training = reader.checkout / "data" / "artifacts" / ".staging" / "train_lm"
+    before = num_steps(training)
+    wait_for(lambda: num_steps(training) > before + 3, timeout_s=240)
+    flow_run = newest_flow_run(api)
+    kill_workers(reader)
+    killed_at = time.monotonic()
+
+    def states() -> list[str]:
+        found = api(f"/flow_run_states/?flow_run_id={flow_run['id']}")
+        return [state["name"] for state in found]
+
+    wait_for(lambda: "AwaitingRetry" in states(), timeout_s=120)
+    assert states().count("Crashed") == 1
+    # Three heartbeats of 30 s, counted from the last one, and what the server takes to notice.
+    assert time.monotonic() - killed_at < 110
+    worker = "prefect worker start --pool owt-cpu"
+    with reader.keep(read_terminals("Once", ports)[1], worker, reader.checkout / "second.log"):
+        wait_for(lambda: states()[-1] == "Running", timeout_s=120)
+        steps = num_steps(training)
+        wait_for(lambda: num_steps(training) > steps, timeout_s=120)
+        assert states().count("Crashed") == 1
+
+
+def kill_workers(reader: Reader) -> None:
+    """Kill the worker of the checkout with all that it started, as a machine that is cut off."""
+    for process in psutil.process_iter(["cmdline"]):
+        command = " ".join(process.info["cmdline"] or [])
+        if str(reader.checkout) in command and "worker start" in command:
+            end_tree(process)
