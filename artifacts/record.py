@@ -92,6 +92,10 @@ class BuildFacts:
     """False where the bytes depend on a clock."""
     run_ids: Mapping[str, str] = field(default_factory=dict)
     """The runs that made it, by the name of the tracker that knows them."""
+    predicted: JsonObject = field(default_factory=dict)
+    """What the plan expected it to take: seconds, memory_bytes, disk_bytes, flops."""
+    source_closure: str = ""
+    """Hash of the code that determines the bytes; only compared, never fingerprinted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,5 +252,7 @@ _PARSERS: dict[str, Callable[[JsonObject], object]] = {
     "peak_rss_bytes": lambda data: typed(data, "peak_rss_bytes", int),
     "deterministic": lambda data: typed(data, "deterministic", bool),
     "run_ids": lambda data: strings(data, "run_ids"),
+    "predicted": lambda data: typed(data, "predicted", dict),
+    "source_closure": lambda data: typed(data, "source_closure", str),
 }
 """How each field is read and checked."""

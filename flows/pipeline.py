@@ -1,6 +1,7 @@
 """The flow `owt-pipeline`: from raw text to a model that writes text, stage by stage."""
 
 import time
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,18 @@ from typing import Any
 from prefect import flow, runtime
 
 from artifacts.identity import Reference
-from flows.config import resolve_config
+from flows.config import PipelineConfig, resolve_config
 from flows.context import open_run
+from flows.plan import outlook_of, with_source
 from flows.presets import find_preset
 from flows.restarts import refuse_hopeless_restart
 from flows.selection import Selection, select_stages
 from flows.stages import placeholder, walk_stages
 from flows.summary import StageEnding, summarize
-from tasks.context import RunContext
+from tasks.context import RunContext, store_of
 from tasks.corpus.source import Source, with_known_hash
 from tasks.download import pin_by_fetching
-from tasks.stage import S, Stage
+from tasks.stage import S, Stage, code_of, prediction_of
 
 
 def name_run() -> str:
@@ -53,7 +55,7 @@ def owt_pipeline(
     resolved = resolve_config(find_preset(preset), config, overrides or ())
     selection = select_stages(only=only, start_from=start_from, force=force or ())
     context, tracked = open_run(resolved, preset, selection)
-    performing = Performing(context, selection)
+    performing = Performing(context, selection, resolved)
     try:
         walk_stages(resolved, performing)
     except BaseException as error:
@@ -67,15 +69,18 @@ def owt_pipeline(
 class Performing:
     """Performs the wanted stages of one run, one after the other, and keeps how each ended."""
 
-    def __init__(self, context: RunContext, selection: Selection) -> None:
+    def __init__(self, context: RunContext, selection: Selection, config: PipelineConfig) -> None:
         self.context = context
         self.selection = selection
+        self.outlook = outlook_of(config, store_of(context))
         self.endings: list[StageEnding] = []
 
     def pin(self, source: Source) -> Source:
         """Return the source with its content hash; fetches what cannot be known otherwise."""
         known = with_known_hash(source, Path(self.context.root))
-        return known if known.sha256 else pin_by_fetching(self.context, source)
+        pinned = known if known.sha256 else pin_by_fetching(self.context, source)
+        self.outlook = with_source(self.outlook, pinned)
+        return pinned
 
     def visit(
         self, stage: Stage[S], settings: S, label: str = "", **inputs: Reference
@@ -86,7 +91,7 @@ class Performing:
         clock = time.perf_counter()
         identity = stage.identify(settings, **inputs)
         assert identity is not None  # `pin` has found the content of every source
-        state = stage.perform(self.context, identity, settings)
+        state = stage.perform(self._context_of(stage, settings), identity, settings)
         reference: Reference = state.result()
         ending = StageEnding(
             stage=stage,
@@ -97,3 +102,9 @@ class Performing:
         )
         self.endings.append(ending)
         return reference
+
+    def _context_of(self, stage: Stage[S], settings: S) -> RunContext:
+        """Add what the stage is expected to take, and by which code it is made, for its record."""
+        found = asdict(prediction_of(stage, settings, self.outlook))
+        predicted = {name: value for name, value in found.items() if value is not None}
+        return replace(self.context, predicted=predicted, source_closure=code_of(stage))

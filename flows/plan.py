@@ -1,22 +1,31 @@
 """What a run would do: every fingerprint before anything runs, what is cached, and why not."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from artifacts.identity import Identity, Reference
-from artifacts.published.checking import check
-from artifacts.record import Record
+from artifacts.published.checking import Check, check
+from artifacts.published.difference import Difference, nearest
+from artifacts.record import JsonObject, Record, RecordFormatError
 from artifacts.store import Store, list_records
 from flows.config import PipelineConfig
+from flows.selection import Selection
 from flows.stages import placeholder, walk_stages
 from tasks.corpus.source import Source, with_known_hash
 from tasks.prediction import Outlook, Prediction
-from tasks.stage import S, Stage
-from tasks.tracking import flatten
+from tasks.source_closure import has_drifted
+from tasks.stage import S, Stage, code_of, prediction_of
+
+logger = logging.getLogger(__name__)
 
 UNKNOWN = "UNKNOWN"
 """The content of a corpus without a pin is known only when it was fetched."""
+
+SHOWN = 3
+"""Differences that the reason of a miss names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +40,33 @@ class PlannedStage:
     identity: Identity | None
     """`None` while the content of the corpus is unknown."""
     prediction: Prediction
+    differences: Sequence[Difference] = ()
+    """What differs from the nearest artifact of the stage, where there is one."""
+    record: Record | None = None
+    """The artifact that is there: what was measured when it was made."""
+    has_drifted: bool = False
+    """Whether the stage's code is another one than the one that made the artifact."""
+
+    @property
+    def name(self) -> str:
+        """The stage with its split."""
+        return f"{self.stage} {self.label}".strip()
+
+    @property
+    def measured(self) -> JsonObject:
+        """What the artifact took that is there; empty where there is none."""
+        if self.record is None:
+            return {}
+        return {
+            "seconds": self.record.seconds,
+            "memory_bytes": self.record.peak_rss_bytes,
+            "disk_bytes": sum(entry.size_bytes for entry in self.record.files),
+        }
+
+    @property
+    def if_rebuilt(self) -> Prediction:
+        """What building the artifact that is there took; it is the best prediction."""
+        return Prediction(**self.measured)
 
     @property
     def fingerprint(self) -> str:
@@ -45,84 +81,108 @@ def plan_stages(config: PipelineConfig, store: Store, root: Path) -> list[Planne
     return planning.rows
 
 
+def in_selection(rows: Sequence[PlannedStage], selection: Selection) -> list[PlannedStage]:
+    """Return the rows of a run's stages, as they are for a run with this selection."""
+    return [_in_selection(row, selection) for row in rows if row.stage in selection.wanted]
+
+
+def _in_selection(row: PlannedStage, selection: Selection) -> PlannedStage:
+    if row.stage in selection.force and row.status == "HIT":
+        return replace(row, status="MISS", reason="forced", prediction=row.if_rebuilt)
+    if row.stage in selection.required and row.status != "HIT":
+        return replace(row, reason=f"{row.reason}; this run would stop here")
+    return row
+
+
+def outlook_of(config: PipelineConfig, store: Store) -> Outlook:
+    """Gather what predictions are made from."""
+    try:
+        records = list_records(store)
+    except RecordFormatError as error:
+        # Only what a stage itself needs may end a run; its own look then gives the error.
+        logger.warning("nothing is predicted from earlier artifacts: %s", error)
+        records = []
+    return Outlook(
+        records=records,
+        corpus=config.corpus.name,
+        model=config.model,
+        options=config.run.options,
+    )
+
+
+def with_source(outlook: Outlook, source: Source) -> Outlook:
+    """Add what a split's source tells of its size."""
+    if source.text_bytes is None:
+        return outlook
+    return replace(outlook, text_bytes={**outlook.text_bytes, source.split: source.text_bytes})
+
+
 class _Planning:
     """Looks up what a run would find at each stage."""
 
     def __init__(self, config: PipelineConfig, store: Store, root: Path) -> None:
         self.store = store
         self.root = root
-        self.outlook = Outlook(
-            records=list_records(store),
-            corpus=config.corpus.name,
-            model=config.model,
-            options=config.run.options,
-        )
+        self.outlook = outlook_of(config, store)
         self.rows: list[PlannedStage] = []
 
     def pin(self, source: Source) -> Source:
-        return with_known_hash(source, self.root)
+        known = with_known_hash(source, self.root)
+        self.outlook = with_source(self.outlook, known)
+        return known
 
     def visit(
         self, stage: Stage[S], settings: S, label: str = "", **inputs: Reference
     ) -> Reference:
         is_known = all(reference.fingerprint for reference in inputs.values())
         identity = stage.identify(settings, **inputs) if is_known else None
-        status, reason = self._status(identity)
-        prediction = stage.predict(settings, self.outlook) if status != "HIT" else Prediction()
-        row = PlannedStage(
-            stage=stage.name,
-            label=label,
-            status=status,
-            reason=reason,
-            identity=identity,
-            prediction=prediction,
+        found = check(self.store, identity) if identity else None
+        status = found.status.upper() if found else UNKNOWN
+        record = found.record if found and status == "HIT" else None
+        differences = self._differences(identity) if identity and status == "MISS" else None
+        self.rows.append(
+            PlannedStage(
+                stage=stage.name,
+                label=label,
+                status=status,
+                reason=explain(differences) if status == "MISS" else _reason(found),
+                identity=identity,
+                prediction=Prediction() if record else prediction_of(stage, settings, self.outlook),
+                differences=differences or (),
+                record=record,
+                has_drifted=_has_drifted(stage, record),
+            )
         )
-        self.rows.append(row)
         return identity.reference(self.store.url) if identity else placeholder(stage)
 
-    def _status(self, identity: Identity | None) -> tuple[str, str]:
-        if identity is None:
-            return UNKNOWN, "the corpus must be fetched first"
-        found = check(self.store, identity)
-        reason = found.reason
-        if found.status == "miss":
-            reason = explain_miss(identity, self.outlook.of_stage(identity.stage))
-        return found.status.upper(), reason
+    def _differences(self, identity: Identity) -> list[Difference] | None:
+        """Return how the nearest artifact of the stage differs; `None` where there is none."""
+        planned = {row.identity.fingerprint: row.identity for row in self.rows if row.identity}
+
+        def find(reference: Reference) -> Identity | None:
+            record = self.outlook.record_of(reference)
+            return record.identity if record else planned.get(reference.fingerprint)
+
+        found = nearest(identity, self.outlook.of_stage(identity.stage), find)
+        return found[1] if found else None
 
 
-def explain_miss(identity: Identity, records: Sequence[Record]) -> str:
-    """Name what differs from the most similar artifact of the stage in the store."""
-    if not records:
-        return f"no {identity.stage} artifact is there yet"
-    differences = [_differences(identity, record) for record in records]
-    fewest = min(differences, key=len)
-    return "; ".join(fewest[:4]) + (f"; and {len(fewest) - 4} more" if len(fewest) > 4 else "")
+def _has_drifted(stage: Stage[S], record: Record | None) -> bool:
+    return record is not None and has_drifted(record.source_closure, code_of(stage))
 
 
-def _differences(identity: Identity, record: Record) -> list[str]:
-    wanted = flatten(identity.config)
-    there = flatten(record.config)
-    found = [
-        f"{name}: {_short(there.get(name))} -> {_short(wanted.get(name))}"
-        for name in sorted(wanted.keys() | there.keys())
-        if _plain(wanted.get(name)) != _plain(there.get(name))
+def _reason(found: Check | None) -> str:
+    return found.reason if found else "the corpus must be fetched first"
+
+
+def explain(differences: Sequence[Difference] | None) -> str:
+    """Say why an artifact is not there: what differs from the nearest one."""
+    if differences is None:
+        return "none was built yet"
+    more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
+    by_input = groupby(differences[:SHOWN], key=lambda found: found.input)
+    texts = [
+        (f"input {name}: " if name else "") + ", ".join(found.fact for found in group)
+        for name, group in by_input
     ]
-    inputs = _fingerprints(identity.inputs)
-    known = _fingerprints(record.inputs)
-    found += [f"input {name} changed" for name in inputs if inputs[name] != known.get(name)]
-    if identity.version != record.stage_version:
-        found.append(f"stage version: {record.stage_version} -> {identity.version}")
-    return found
-
-
-def _fingerprints(inputs: Mapping[str, Reference]) -> dict[str, str]:
-    return {name: reference.fingerprint for name, reference in inputs.items()}
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return f"{text[:12]}…" if len(text) > 24 else text
+    return "; ".join(texts) + more

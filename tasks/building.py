@@ -153,6 +153,8 @@ def _build(
         peak_rss_bytes=peak_memory(),
         deterministic=built.deterministic,
         run_ids={tracker: run_id for tracker, run_id in run_ids.items() if run_id},
+        predicted=dict(context.predicted),
+        source_closure=context.source_closure,
     )
     return publish(staging, identity, facts)
 

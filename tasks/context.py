@@ -37,6 +37,10 @@ class RunContext:
     required: tuple[str, ...] = ()
     """Stages that must be cached: this run was asked not to build them."""
     flow_run_id: str = ""
+    predicted: Mapping[str, float] = field(default_factory=dict)
+    """What the stage that is performed is expected to take; goes into its record."""
+    source_closure: str = ""
+    """Hash of the code of the stage that is performed; goes into its record."""
 
 
 def store_of(context: RunContext) -> Store:

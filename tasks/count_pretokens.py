@@ -21,7 +21,7 @@ from tasks.building import Built, Mapped, build_once, find_artifact, sole_builde
 from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.text import known_text_bytes, text_bytes, text_location
 from tasks.map_ranges import ByteRange, map_ranges, part_name
-from tasks.prediction import Outlook, Prediction, predicted_seconds
+from tasks.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Stage
 from tokenizer.config import TokenizerConfig
 from tokenizer.kernels.classify.class_ranges import CLASS_TABLE_SHA256
@@ -140,7 +140,7 @@ def predict(config: TokenizerConfig, outlook: Outlook) -> Prediction:
     """Predict the time from the size of the text."""
     del config
     size_bytes = known_text_bytes(outlook, "train")
-    return Prediction(seconds=predicted_seconds(outlook.of_stage(STAGE), size_bytes, text_bytes))
+    return predict_work(outlook, STAGE, size_bytes, text_bytes)
 
 
 COUNT_PRETOKENS = Stage(

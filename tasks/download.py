@@ -4,6 +4,7 @@ Fetches, checks and unpacks what is elsewhere; a plain local file is referenced,
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.plain import plain_text
 from tasks.corpus.source import Source, fetch_unknown, forget_fetched
 from tasks.corpus.text import known_text_bytes, text_bytes, text_name
-from tasks.prediction import Outlook, Prediction, predicted_seconds
+from tasks.prediction import Outlook, Prediction, predict_work
 from tasks.progress import progress
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
 
@@ -92,8 +93,9 @@ def download(context: RunContext, identity: Identity, source: Source) -> State[R
 def predict(source: Source, outlook: Outlook) -> Prediction:
     """Predict the time and disk of a text from its size, where this corpus was here before."""
     size_bytes = known_text_bytes(outlook, source.split)
-    seconds = predicted_seconds(outlook.of_stage(STAGE), size_bytes, text_bytes)
-    return Prediction(seconds=seconds, disk_bytes=size_bytes)
+    found = predict_work(outlook, STAGE, size_bytes, text_bytes)
+    stays_there = source.form == "text" and source.local_path is not None
+    return replace(found, disk_bytes=found.disk_bytes if stays_there else size_bytes)
 
 
 def show(store: Store, record: Record) -> Shown:

@@ -5,7 +5,7 @@ Mapped over byte ranges; each range becomes one shard and the offsets of its doc
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from tasks.building import Built, Mapped, build_once, find_artifact, sole_builde
 from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.text import known_text_bytes, text_bytes, text_location
 from tasks.map_ranges import ByteRange, map_ranges, part_name
-from tasks.prediction import Outlook, Prediction, predicted_seconds
+from tasks.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Stage
 from tasks.train_tokenizer import known_bytes_per_token
 from tokenizer.kernels.classify.class_ranges import CLASS_TABLE_SHA256
@@ -148,10 +148,8 @@ def predict(settings: ShardSettings, outlook: Outlook) -> Prediction:
     """Predict time and disk from the size of the text: two bytes a token."""
     size_bytes = known_text_bytes(outlook, settings.split)
     num_tokens = size_bytes / known_bytes_per_token(outlook) if size_bytes is not None else None
-    return Prediction(
-        seconds=predicted_seconds(outlook.of_stage(STAGE), size_bytes, text_bytes),
-        disk_bytes=int(2 * num_tokens) if num_tokens is not None else None,
-    )
+    found = predict_work(outlook, STAGE, size_bytes, text_bytes)
+    return replace(found, disk_bytes=int(2 * num_tokens) if num_tokens is not None else None)
 
 
 ENCODE_SHARDS = Stage(name=STAGE, identify=shards_identity, perform=encode_shards, predict=predict)

@@ -1,7 +1,8 @@
 """Stage `evaluate`: loss of the model on the whole validation set, and what to hold it against."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 
 from prefect import task
 from prefect.client.schemas.objects import State
@@ -15,7 +16,7 @@ from lm.config import EvaluateConfig
 from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
 from tasks.corpus.text import known_text_bytes
-from tasks.prediction import Outlook, Prediction, predicted_seconds
+from tasks.prediction import Outlook, Prediction, predict_work
 from tasks.progress import progress
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
 from tasks.text_model import open_text_model, score
@@ -63,14 +64,23 @@ def evaluate(context: RunContext, identity: Identity, config: EvaluateConfig) ->
 
 
 def predict(config: EvaluateConfig, outlook: Outlook) -> Prediction:
-    """Predict the FLOPs of one pass over the validation text, and the time of the newest one."""
+    """Predict the FLOPs of one pass over the validation text, and the time from earlier passes."""
     del config
     size_bytes = known_text_bytes(outlook, "valid")
     flops = None
     if size_bytes is not None:
         num_windows = size_bytes / known_bytes_per_token(outlook) / outlook.model.context_length
         flops = int(num_windows * sum(forward_flops(outlook.model).values()))
-    return Prediction(seconds=predicted_seconds(outlook.of_stage(STAGE)), flops=flops)
+    done = partial(_flops_done, outlook)
+    return replace(predict_work(outlook, STAGE, flops, done), flops=flops)
+
+
+def _flops_done(outlook: Outlook, record: Record) -> float | None:
+    model = outlook.model_of(record)
+    if model is None:
+        return None
+    flops_per_token = sum(forward_flops(model).values()) / model.context_length
+    return float(record.statistics["num_tokens"]) * flops_per_token
 
 
 def show(store: Store, record: Record) -> Shown:

@@ -1,7 +1,8 @@
 """Stage `generate`: what the model writes after fixed prompts, and how much of it is its own."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 
 from prefect import task
 from prefect.client.schemas.objects import State
@@ -11,10 +12,11 @@ from artifacts.identity import Identity, Reference
 from artifacts.published.reading import local_folder
 from artifacts.record import JsonObject, Record
 from artifacts.store import Store, reference_of
-from lm.config import GenerateConfig
+from lm.accounting.flops import forward_flops
+from lm.config import GenerateConfig, ModelConfig
 from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
-from tasks.prediction import Outlook, Prediction, predicted_seconds
+from tasks.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
 from tasks.text_model import open_text_model, stream
 from tasks.tracking import stage_run
@@ -61,9 +63,19 @@ def generate(context: RunContext, identity: Identity, config: GenerateConfig) ->
 
 
 def predict(config: GenerateConfig, outlook: Outlook) -> Prediction:
-    """Predict the time of the newest samples."""
-    del config
-    return Prediction(seconds=predicted_seconds(outlook.of_stage(STAGE)))
+    """Predict the FLOPs of the new tokens, and the time from those of earlier samples."""
+    flops = _flops(config, outlook.model)
+    return replace(predict_work(outlook, STAGE, flops, partial(_flops_done, outlook)), flops=flops)
+
+
+def _flops_done(outlook: Outlook, record: Record) -> int | None:
+    model = outlook.model_of(record)
+    return _flops(GenerateConfig(**record.config), model) if model else None
+
+
+def _flops(config: GenerateConfig, model: ModelConfig) -> int:
+    num_tokens = len(config.prompts) * config.num_samples * config.max_new_tokens
+    return num_tokens * sum(forward_flops(model).values()) // model.context_length
 
 
 def show(store: Store, record: Record) -> Shown:

@@ -14,6 +14,7 @@ from artifacts.store import Store
 from tasks.context import RunContext, retry_options
 from tasks.prediction import Outlook, Prediction
 from tasks.retry import retry_transient
+from tasks.source_closure import source_closure
 
 STAGE_OPTIONS: dict[str, Any] = {
     "cache_policy": NO_CACHE,
@@ -64,6 +65,19 @@ class Stage(Generic[S]):
     """Finds or builds the artifact; called from a flow."""
     predict: Callable[[S, Outlook], Prediction]
     show: Callable[[Store, Record], Shown] = show_nothing
+
+
+def prediction_of(stage: Stage[S], settings: S, outlook: Outlook) -> Prediction:
+    """Predict what a stage takes; nothing, where earlier records hold something unexpected."""
+    try:
+        return stage.predict(settings, outlook)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return Prediction()  # only an estimate: it must not end a run
+
+
+def code_of(stage: Stage[S]) -> str:
+    """Return the hash of the code that determines the bytes of a stage's artifacts."""
+    return source_closure(stage.identify.__module__)
 
 
 def perform_by(task: Task[..., Any]) -> Callable[[RunContext, Identity, S], State[Reference]]:

@@ -28,7 +28,7 @@ from lm.accounting.parameters import num_parameters
 from lm.config import ModelConfig, TrainConfig
 from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
-from tasks.prediction import Outlook, Prediction, predicted_seconds
+from tasks.prediction import Outlook, Prediction, nearest_work, predict_work
 from tasks.progress import progress
 from tasks.retry import is_transient
 from tasks.stage import STAGE_OPTIONS, Stage, perform_by
@@ -92,18 +92,29 @@ def predict(settings: TrainingSettings, outlook: Outlook) -> Prediction:
     config = settings.train_lm
     tokens = config.max_steps * config.batch_size * settings.model.context_length
     flops = tokens * training_flops_per_token(settings.model)
-    parts = training_memory(
-        settings.model,
-        micro_batch_size=outlook.options.micro_batch_size or config.batch_size,
-        precision=config.precision,
-        optimizer=config.optimizer,
-    )
+    found = nearest_work(outlook, STAGE, flops, _flops_done)
+    memory_bytes = _step_memory(settings.model, asdict(config), outlook)
+    if found is not None:  # what the process needs besides: Python, torch, other stages' leavings
+        record, _ = found
+        model = ModelConfig(**record.config["model"])
+        earlier = _step_memory(model, record.config["train_lm"], outlook)
+        memory_bytes += max(0, record.peak_rss_bytes - earlier)
     return Prediction(
-        seconds=predicted_seconds(outlook.of_stage(STAGE), flops, _flops_done),
-        memory_bytes=sum(parts.values()),
+        seconds=predict_work(outlook, STAGE, flops, _flops_done).seconds,
+        memory_bytes=memory_bytes,
         disk_bytes=num_parameters(settings.model) * WEIGHT_BYTES,
         flops=flops,
     )
+
+
+def _step_memory(model: ModelConfig, train_lm: JsonObject, outlook: Outlook) -> int:
+    parts = training_memory(
+        model,
+        micro_batch_size=outlook.options.micro_batch_size or train_lm["batch_size"],
+        precision=train_lm["precision"],
+        optimizer=train_lm["optimizer"],
+    )
+    return sum(parts.values())
 
 
 def _flops_done(record: Record) -> int:

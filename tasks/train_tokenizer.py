@@ -17,8 +17,8 @@ from artifacts.record import JsonObject
 from artifacts.store import record_of
 from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
-from tasks.corpus.text import text_name
-from tasks.prediction import Outlook, Prediction, predicted_seconds
+from tasks.corpus.text import known_text_bytes, text_name
+from tasks.prediction import Outlook, Prediction, predict_work
 from tasks.progress import progress
 from tasks.stage import STAGE_OPTIONS, Stage, perform_by
 from tokenizer.config import TokenizerConfig
@@ -31,6 +31,9 @@ VERSION = 1
 
 CHECKPOINT = "merges.checkpoint"
 """The merges so far, in the working folder."""
+
+HEAPS_EXPONENT = 0.5
+"""Distinct words grow as this power of the text: 0.4 to 0.6 in English (Heaps 1978)."""
 
 USUAL_BYTES_PER_TOKEN = 4.0
 """Bytes of English text a token, before a tokenizer of this store says better."""
@@ -60,9 +63,13 @@ def train_tokenizer(
 
 
 def predict(config: TokenizerConfig, outlook: Outlook) -> Prediction:
-    """Predict the time of the newest training; the time of merges grows little with the text."""
+    """Predict the time from the distinct pretokens that a text of this size has."""
     del config
-    return Prediction(seconds=predicted_seconds(outlook.of_stage(STAGE)))
+    size_bytes = known_text_bytes(outlook, "train")
+    work = size_bytes**HEAPS_EXPONENT if size_bytes else None
+    return predict_work(
+        outlook, STAGE, work, lambda record: record.statistics["num_bytes"] ** HEAPS_EXPONENT
+    )
 
 
 TRAIN_TOKENIZER = Stage(

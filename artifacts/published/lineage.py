@@ -1,6 +1,6 @@
-"""Lineage: what an artifact was made from, answered from records alone."""
+"""Lineage: what an artifact was made from, and what from it, answered from records alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from artifacts.identity import Reference
@@ -45,6 +45,32 @@ def _look_up(store: Store, reference: Reference) -> tuple[Record | None, str]:
     except DamagedRecordError:
         return None, "its record is damaged"
     return record, "" if record else f"missing, was at {reference.uri}"
+
+
+def format_users(record: Record, records: Sequence[Record]) -> str:
+    """Return what was made from an artifact, and from that, as indented lines; each once."""
+    return "\n".join(_user_lines(record, records, 0, set()))
+
+
+def _user_lines(
+    record: Record, records: Sequence[Record], depth: int, shown: set[str]
+) -> Iterator[str]:
+    names = " ".join(record.labels.values())
+    above = " (as above)" if record.fingerprint in shown else ""
+    yield f"{'  ' * depth}{record.place}{' ' if names else ''}{names}{above}"
+    if not above:
+        shown.add(record.fingerprint)
+        for user in users(record, records):
+            yield from _user_lines(user, records, depth + 1, shown)
+
+
+def users(record: Record, records: Sequence[Record]) -> list[Record]:
+    """Return which of the artifacts were made from this one directly."""
+    return [
+        other
+        for other in records
+        if any(made_from.fingerprint == record.fingerprint for made_from in other.inputs.values())
+    ]
 
 
 def format_lineage(node: LineageNode) -> str:

@@ -1,6 +1,7 @@
 """`owt artifacts`: what is in the store, whether it is sound, and what it was made of."""
 
 import json
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import rich
@@ -11,7 +12,7 @@ from artifacts.content_hash import forget
 from artifacts.names import local_place
 from artifacts.record import Record
 from artifacts.store import Store, list_records, open_store, resolve, scan_records
-from flows.cli.tables import plain_table, print_table
+from flows.cli.tables import format_seconds, plain_table, print_table
 from flows.settings import data_root, store_url
 from tasks.progress import format_bytes
 
@@ -91,6 +92,51 @@ def lineage(name: Name, store: StoreUrl = "") -> None:
 
     opened = _open(store)
     typer.echo(format_lineage(trace(opened, resolve(opened, name))))
+
+
+@app.command("who-uses")
+def who_uses(name: Name, store: StoreUrl = "") -> None:
+    """Print what was made from an artifact, directly and further on."""
+    from artifacts.published.lineage import format_users
+
+    opened = _open(store)
+    typer.echo(format_users(resolve(opened, name), list_records(opened)))
+
+
+@app.command("why")
+def why(name: Name, store: StoreUrl = "") -> None:
+    """Print why an artifact is what it is: what differs from the nearest one of its stage."""
+    opened = _open(store)
+    record, records = resolve(opened, name), list_records(opened)
+    typer.echo(" ".join([record.place, *record.labels.values()]))
+    took = f"made {record.started_at[:16].replace('T', ' ')} in {format_seconds(record.seconds)}"
+    if expected := record.predicted.get("seconds"):
+        took += f", predicted {format_seconds(float(expected))}"
+    typer.echo(f"  {took}, by code {record.code_version or 'of no known version'}")
+    for made_from, reference in record.inputs.items():
+        typer.echo(f"  {made_from}: {reference.place}")
+    for line in _differences(record, records):
+        typer.echo(f"  {line}")
+
+
+def _differences(record: Record, records: Sequence[Record]) -> Iterator[str]:
+    from artifacts.published.difference import nearest
+
+    identities = {other.fingerprint: other.identity for other in records}
+    others = [
+        other
+        for other in records
+        if other.stage == record.stage and other.fingerprint != record.fingerprint
+    ]
+    # A split's text is no neighbour of the other split's.
+    same_split = [o for o in others if o.config.get("split") == record.config.get("split")]
+    found = nearest(record.identity, same_split, lambda made: identities.get(made.fingerprint))
+    if found is None:
+        yield "no other artifact to compare with"
+        return
+    other, differences = found
+    yield f"nearest: {other.place}, which differs in"
+    yield from (f"  {difference}" for difference in differences)
 
 
 def _open(url: str) -> Store:

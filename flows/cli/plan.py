@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import rich
+import typer
 from rich.markup import escape
 
 from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of
-from flows.cli.tables import plain_table, print_table
-from flows.config import resolve_config
+from flows.cli.tables import format_seconds, plain_table, print_table
+from flows.config import PipelineConfig, resolve_config
 from flows.presets import find_preset
 from flows.settings import data_root, prepare_environment, store_url
 from tasks.progress import format_bytes
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from flows.plan import PlannedStage
     from flows.selection import Selection
 
-COSTS = ("seconds", "memory", "disk", "FLOPs")
+COSTS = ("time", "memory", "disk", "FLOPs")
 COLORS = {"HIT": "cyan", "MISS": "green", "STALE": "red", "LOCKED": "yellow", "UNKNOWN": "yellow"}
 
 
@@ -31,49 +34,126 @@ def plan(
     only: Only = "",
     start_from: From = "",
     force: Force = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Add the config, and predicted and measured.")
+    ] = False,
 ) -> None:
-    """Print the resolved config, and which stages are cached, will be built, and why."""
+    """Print which stages are cached, which will be built and why, and what that will take."""
     resolved = resolve_config(find_preset(preset), overlay_of(config), settings or ())
     root = data_root()
     prepare_environment(root)
 
     from artifacts.store import open_store
-    from flows.plan import plan_stages
+    from flows.plan import in_selection, plan_stages
     from flows.selection import select_stages
 
     selection = select_stages(only=only, start_from=start_from, force=force or ())
-
-    rich.print_json(json.dumps(dataclasses.asdict(resolved)))
     store = open_store(store_url(resolved.run.store))
-    table = plain_table(f"Store: {store.url}", ("stage", "", "fingerprint"), COSTS)
-    reasons = []
-    for row in plan_stages(resolved, store, root):
-        if row.stage not in selection.wanted:
-            continue
-        name = f"{row.stage} {row.label}".strip()
-        status, reason = _outcome(row, selection)
-        if status != "HIT":
-            reasons.append(f"{name}: {reason}")
-        table.add_row(name, f"[{COLORS[status]}]{status}[/]", row.fingerprint, *_costs(row))
+    rows = in_selection(plan_stages(resolved, store, root), selection)
+    if as_json:
+        json.dump(to_json(rows, store.url, resolved), sys.stdout, indent=1, ensure_ascii=False)
+        print()
+        return
+    _show(rows, store.url, selection)
+    if verbose:
+        _show_measured(rows)
+        rich.print_json(json.dumps(dataclasses.asdict(resolved)))
+
+
+def to_json(rows: Sequence[PlannedStage], store: str, config: PipelineConfig) -> dict[str, Any]:
+    """Return a plan as plain data, for other programs."""
+    return {
+        "store": store,
+        "stages": [
+            {
+                "stage": row.stage,
+                "label": row.label,
+                "status": row.status,
+                "reason": row.reason,
+                "fingerprint": row.identity.fingerprint if row.identity else None,
+                "differences": [dataclasses.asdict(found) for found in row.differences],
+                "predicted": dataclasses.asdict(row.prediction),
+                "measured": row.measured,
+                "has_drifted": row.has_drifted,
+            }
+            for row in rows
+        ],
+        "config": dataclasses.asdict(config),
+    }
+
+
+def _show(rows: Sequence[PlannedStage], store: str, selection: Selection) -> None:
+    table = plain_table(f"Store: {store}", ("stage", "", "artifact"), (*COSTS, "why"))
+    table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
+    for row in rows:
+        reason = "" if row.status == "HIT" else escape(row.reason)
+        status = f"[{COLORS[row.status]}]{row.status}[/]"
+        table.add_row(row.name, status, row.fingerprint, *_costs(row), reason)
     print_table(table)
-    for line in reasons:
-        rich.print(escape(line))
+    rich.print(_total(rows))
+    for line in _remarks(rows, selection):
+        rich.print(f"[yellow]{escape(line)}[/]")
 
 
-def _outcome(row: PlannedStage, selection: Selection) -> tuple[str, str]:
-    """Return status and reason of a planned stage in a run with this selection."""
-    if row.stage in selection.force:
-        return "MISS", "forced"
-    if row.stage in selection.required and row.status != "HIT":
-        return row.status, f"{row.reason}; this run would stop here"
-    return row.status, row.reason
+def _total(rows: Sequence[PlannedStage]) -> str:
+    """Say in one line how much there is to do."""
+    to_build = [row for row in rows if row.status != "HIT"]
+    if not to_build:
+        return "everything is cached: owt run builds nothing"
+    seconds = [row.prediction.seconds for row in to_build]
+    known = [value for value in seconds if value is not None]
+    text = f"{len(to_build)} of {len(rows)} stages to build"
+    if known:
+        rest = "" if len(known) == len(seconds) else f" for {len(known)} of them"
+        text += f", about {format_seconds(sum(known))}{rest}"
+    disk = sum(row.prediction.disk_bytes or 0 for row in to_build)
+    return text + (f", {format_bytes(disk)} of disk" if disk else "")
+
+
+def _remarks(rows: Sequence[PlannedStage], selection: Selection) -> list[str]:
+    """Say what a person should know beyond the table."""
+    remarks = []
+    if selection.force:
+        num_kept = sum(row.status == "HIT" for row in rows)
+        remarks.append(
+            f"--force builds {', '.join(selection.force)} again and nothing downstream: what is "
+            f"rebuilt keeps its fingerprint, so the {num_kept} cached ones stay"
+        )
+    remarks += [
+        f"{row.name}: the code that makes it has changed since it was built; it is kept. Where the "
+        f"change alters its bytes, raise the stage's VERSION; --force {row.stage} builds it again"
+        for row in rows
+        if row.has_drifted
+    ]
+    return remarks
 
 
 def _costs(row: PlannedStage) -> tuple[str, str, str, str]:
     found = row.prediction
     return (
-        f"{found.seconds:.0f}" if found.seconds is not None else "",
+        format_seconds(found.seconds) if found.seconds is not None else "",
         format_bytes(found.memory_bytes) if found.memory_bytes else "",
         format_bytes(found.disk_bytes) if found.disk_bytes else "",
         f"{found.flops:.1e}" if found.flops else "",
     )
+
+
+def _show_measured(rows: Sequence[PlannedStage]) -> None:
+    """Print what was expected before the cached artifacts were built, beside what they took."""
+    columns = ("time predicted", "measured", "memory predicted", "measured", "disk predicted")
+    table = plain_table("Predicted and measured", ("stage",), (*columns, "measured"))
+    for row in rows:
+        if row.record is None:
+            continue
+        cells = []
+        for name, show in (
+            ("seconds", format_seconds),
+            ("memory_bytes", format_bytes),
+            ("disk_bytes", format_bytes),
+        ):
+            for values in (row.record.predicted, row.measured):
+                value = values.get(name)
+                cells.append(show(value) if isinstance(value, int | float) else "")
+        table.add_row(row.name, *cells)
+    print_table(table)

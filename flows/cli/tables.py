@@ -23,6 +23,20 @@ def plain_table(title: str, left: Sequence[str], right: Sequence[str] = ()) -> T
     )
 
 
+def format_seconds(seconds: float) -> str:
+    """Return a duration in the two largest units that matter.
+
+    >>> format_seconds(0.4), format_seconds(75), format_seconds(8_100), format_seconds(10_677_372)
+    ('0.4 s', '1 min 15 s', '2 h 15 min', '123 d 14 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    for size, large, unit, small in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {large} {seconds % size // unit:.0f} {small}"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
 def print_table(table: Table) -> None:
     """Print a table to standard output."""
     console = Console()

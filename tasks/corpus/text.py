@@ -22,8 +22,8 @@ def text_bytes(record: Record) -> int:
 
 
 def known_text_bytes(outlook: Outlook, split: str) -> int | None:
-    """Return the size of a split's text, if this corpus was downloaded before."""
+    """Return the size of a split's text: as its source tells, or as this corpus had it before."""
     for record in outlook.of_stage("download"):
         if (record.config["split"], record.labels.get("corpus")) == (split, outlook.corpus):
             return text_bytes(record)
-    return None
+    return outlook.text_bytes.get(split)

@@ -11,7 +11,7 @@ from artifacts.building.staging import add_part, open_staging
 from artifacts.identity import Identity
 from artifacts.published.checking import check
 from artifacts.record import BuildFacts
-from artifacts.store import list_records, open_store
+from artifacts.store import list_records, open_store, reference_of
 from flows.cli.artifacts import app
 
 
@@ -55,3 +55,38 @@ def test_what_verify_promises_happens(root: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert verify(root)[0] == 1
     assert check(store, record).status == "stale"
+
+
+def printed(root: Path, *arguments: str) -> str:
+    """Run a command and return what it printed."""
+    done = CliRunner().invoke(app, [*arguments, "--store", str(root)], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.output
+
+
+def add_model(root: Path, tmp_path: Path, steps: int) -> str:
+    """Publish a model made from the one text of the store; return its place."""
+    store = open_store(root)
+    text = reference_of(store, list_records(store, "download")[0])
+    identity = Identity(stage="train_lm", version=1, config={"steps": steps}, inputs={"text": text})
+    staging = open_staging(store, identity)
+    (tmp_path / "weights").write_bytes(b"weights")
+    add_part(staging, tmp_path / "weights", "weights")
+    return publish(staging, identity, BuildFacts(seconds=2.0)).place
+
+
+def test_why_names_what_differs_from_the_nearest(root: Path, tmp_path: Path) -> None:
+    """The only artifact of a stage has nothing to be compared with."""
+    first = add_model(root, tmp_path, steps=1)
+    assert "no other artifact to compare with" in printed(root, "why", first)
+    second = add_model(root, tmp_path, steps=2)
+    shown = printed(root, "why", second)
+    assert f"nearest: {first}" in shown
+    assert "steps: 1 -> 2" in shown
+
+
+def test_who_uses_lists_what_was_made_from_it(root: Path, tmp_path: Path) -> None:
+    """A model is made from its text, and nothing is made from the model."""
+    model = add_model(root, tmp_path, steps=1)
+    assert printed(root, "who-uses", "download").split()[1:] == [model]
+    assert printed(root, "who-uses", model).split() == [model]

@@ -1,14 +1,19 @@
 """The plan knows every fingerprint before anything runs, and says why something is not there."""
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from artifacts.store import open_store
+from flows.cli.main import app
 from flows.config import resolve_config
-from flows.plan import PlannedStage, plan_stages
+from flows.plan import PlannedStage, in_selection, plan_stages
 from flows.presets import find_preset
+from flows.selection import select_stages
 
 
 def plan(settings: list[str], root: Path) -> dict[str, PlannedStage]:
@@ -44,7 +49,7 @@ def test_a_miss_says_which_field_changed(settings: list[str], shared_root: Path)
     rows = plan([*settings, "train_lm.weight_decay=0.5"], shared_root)
     assert rows["encode_shards train"].status == "HIT"
     assert rows["train_lm"].reason == "train_lm.weight_decay: 0.1 -> 0.5"
-    assert rows["evaluate"].reason == "input model changed"
+    assert rows["evaluate"].reason == "input model: train_lm.weight_decay: 0.1 -> 0.5"
     assert rows["train_lm"].prediction.seconds is not None
 
 
@@ -62,3 +67,72 @@ def test_a_pinned_corpus_is_planned_without_the_network(tmp_path: Path) -> None:
     rows = list(plan_stages(config, open_store(tmp_path / "artifacts"), tmp_path))
     assert {row.status for row in rows} == {"MISS"}
     assert len({row.fingerprint for row in rows}) == len(rows) == 9
+
+
+@pytest.mark.usefixtures("first")
+def test_a_forced_stage_is_built_again_and_nothing_downstream(
+    settings: list[str], shared_root: Path
+) -> None:
+    """A rebuild keeps the fingerprint; the best prediction is what it took before."""
+    config = resolve_config(find_preset("smoke"), None, settings)
+    planned = plan_stages(config, open_store(shared_root / "artifacts"), shared_root)
+    rows = in_selection(planned, select_stages(force=["train_lm"]))
+    assert {row.name: row.reason for row in rows if row.status == "MISS"} == {"train_lm": "forced"}
+    row = next(row for row in rows if row.stage == "train_lm")
+    assert row.record is not None
+    assert row.prediction.seconds == row.record.seconds
+
+
+@pytest.mark.usefixtures("first")
+def test_what_was_predicted_is_kept_beside_what_was_measured(
+    settings: list[str], shared_root: Path
+) -> None:
+    """FLOPs of a training need no earlier one; its record holds them."""
+    row = plan(settings, shared_root)["train_lm"]
+    assert row.record is not None
+    assert row.record.predicted["flops"] > 0
+    assert row.measured["seconds"] > 0
+
+
+@pytest.mark.usefixtures("first")
+def test_changed_code_is_told_and_rebuilds_nothing(
+    settings: list[str], shared_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record holds the hash of the code; another one is a remark, not a miss."""
+    assert not any(row.has_drifted for row in plan(settings, shared_root).values())
+    python = "{}.{}".format(*sys.version_info)
+    monkeypatch.setattr("flows.plan.code_of", lambda _: f"{python}:another")
+    rows = plan(settings, shared_root)
+    assert {row.status for row in rows.values()} == {"HIT"}
+    assert all(row.has_drifted for row in rows.values())
+
+
+def printed_plan(root: Path, *arguments: str) -> str:
+    """Return what the command prints."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OWT_ROOT", str(root))
+        return CliRunner().invoke(app, ["plan", *arguments], catch_exceptions=False).stdout
+
+
+@pytest.mark.usefixtures("first")
+def test_the_plan_as_json_is_one_object(settings: list[str], shared_root: Path) -> None:
+    """A program reads statuses, differences, predictions and the config."""
+    changed = [*settings, "train_lm.weight_decay=0.5"]
+    shown = printed_plan(shared_root, "--json", *(f"--set={setting}" for setting in changed))
+    found = json.loads(shown)
+    training = next(stage for stage in found["stages"] if stage["stage"] == "train_lm")
+    assert training["status"] == "MISS"
+    assert training["differences"] == [
+        {"input": "", "field": "train_lm.weight_decay", "old": 0.1, "new": 0.5}
+    ]
+    assert training["predicted"]["seconds"] > 0
+    assert found["config"]["train_lm"]["weight_decay"] == 0.5
+
+
+@pytest.mark.usefixtures("first")
+def test_the_plan_prints_its_table_first(settings: list[str], shared_root: Path) -> None:
+    """The config comes with --verbose only, after the table."""
+    shown = printed_plan(shared_root, *(f"--set={setting}" for setting in settings))
+    assert shown.startswith("Store: ")
+    assert "everything is cached" in shown
+    assert "{" not in shown
