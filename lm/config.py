@@ -20,6 +20,7 @@ Sampling = Literal["without_replacement", "with_replacement"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 CompileSwitch = Literal["auto", "on", "off"]
 AttentionBackend = Literal["auto", "math", "sdpa"]
+Decisions = Literal["auto", "host", "device"]
 
 
 def _check_choice(name: str, value: str, allowed: Collection[str]) -> None:
@@ -310,12 +311,16 @@ class RunOptions:
     """The fast path; False: the faithful modules as they are written."""
     loss_chunk: int = 0
     """Positions whose logits are held at once; 0: by device and free memory."""
+    decisions: Decisions = "auto"
+    """Who tests a step for spikes, clips and skips: the host or the device; auto: a CUDA device
+    itself, so that the host waits for no step."""
 
     def __post_init__(self) -> None:
         """Refuse values that no run can use."""
         _check_choice("device", self.device, ("auto", "cpu", "cuda", "mps"))
         _check_choice("compile", self.compile, ("auto", "on", "off"))
         _check_choice("attention", self.attention, ("auto", "math", "sdpa"))
+        _check_choice("decisions", self.decisions, ("auto", "host", "device"))
         non_negative = (
             "micro_batch_size",
             "checkpoint_steps",

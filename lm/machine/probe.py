@@ -58,6 +58,9 @@ class Plan:
     """How the fast path computes the loss (`lm/fast/chunked_loss.py`)."""
     loss_chunk: int = LOSS_CHUNK
     """Positions whose logits are held at once."""
+    decisions: str = "host"
+    """Who tests for spikes, clips and skips: the host after each step, or the device
+    (`lm/training/ahead.py`)."""
     notes: tuple[str, ...] = ()
     """One line per request or default that could not be met."""
 
@@ -153,6 +156,7 @@ def choose_plan(model_config: ModelConfig, train_config: TrainConfig, options: R
         fp32_matmul=_choose_fp32_matmul(device, train_config.precision, options),
         loss_form=loss_form,
         loss_chunk=loss_chunk,
+        decisions=_choose_decisions(device, options),
         notes=tuple(notes),
     )
 
@@ -186,6 +190,12 @@ def _choose_fp32_matmul(device: str, precision: Precision, options: RunOptions) 
     # MKL takes its slow path on AMD's processors; oneDNN is measured 2.2 times as fast there.
     is_amd = "AMD" in processor_vendor()
     return "onednn" if is_amd and is_exact("onednn") else "mkl"
+
+
+def _choose_decisions(device: str, options: RunOptions) -> str:
+    if options.decisions != "auto":
+        return options.decisions
+    return "device" if device == "cuda" and options.fast else "host"
 
 
 def choose_loss(

@@ -41,9 +41,24 @@ def adamw_update(parameter: Tensor, state: ParameterState, group: ParameterGroup
 
 
 def fused_adamw_update(
-    parameters: list[nn.Parameter], states: list[ParameterState], group: ParameterGroup
+    parameters: list[nn.Parameter],
+    states: list[ParameterState],
+    group: ParameterGroup,
+    *,
+    skip: Tensor | None = None,
+    factor: Tensor | None = None,
+    rate: float | Tensor | None = None,
 ) -> None:
-    """Apply the same step to many parameters at once, reading and writing each value once."""
+    """Apply the same step to many parameters at once, reading and writing each value once.
+
+    Args:
+        parameters: All have a gradient.
+        states: One per parameter.
+        group: Settings of the step.
+        skip: On the device: whether nothing is to be changed.
+        factor: On the device: what the gradients are multiplied by.
+        rate: Learning rate, instead of the group's.
+    """
     for parameter, state in zip(parameters, states, strict=True):
         _ensure_moments(state, parameter)
         if parameter.is_cuda and not state["step"].is_cuda:
@@ -59,10 +74,13 @@ def fused_adamw_update(
         amsgrad=False,
         beta1=group["betas"][0],
         beta2=group["betas"][1],
-        lr=group["lr"],
+        lr=group["lr"] if rate is None else rate,
         weight_decay=group["weight_decay"],
         eps=group["eps"],
         maximize=False,
+        # The kernel divides by the one, and leaves everything as it is where the other is 1.
+        grad_scale=None if factor is None else factor.float().reciprocal(),
+        found_inf=None if skip is None else skip.float(),
     )
 
 

@@ -21,7 +21,7 @@ NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 """Steps that bring the singular values near 1 (Jordan et al. 2024)."""
 
-_SMALLEST_NORM = 1e-7
+SMALLEST_NORM = 1e-7
 """A zero matrix is divided by this, so that it stays zero."""
 
 
@@ -37,7 +37,7 @@ def orthogonalize(
     is_tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.to(dtype)
     x = x.mT if is_tall else x  # the smaller side squared is the cheaper product
-    x = x / x.norm().clamp_min(_SMALLEST_NORM)
+    x = x / x.norm().clamp_min(SMALLEST_NORM)
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
         polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)

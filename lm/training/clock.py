@@ -36,15 +36,30 @@ class Stopwatch:
 
     num_steps: int = 0
     seconds: float = 0.0
+    host_s: float = 0.0
+    """Seconds in which this process worked on steps; the device may have worked longer."""
     waited_s: float = 0.0
-    """Part of `seconds` in which the model waited for data."""
+    """Part of `host_s` in which it waited for data."""
+    started: float | None = None
+    """Since when steps are counted that are read later; None before the first was compiled."""
 
-    def add(self, *, seconds: float, waited_s: float) -> None:
-        """Count one step."""
-        self.num_steps += 1
-        self.seconds += seconds
+    def add_host(self, *, host_s: float, waited_s: float) -> None:
+        """Count what a step took of this process."""
+        self.host_s += host_s
         self.waited_s += waited_s
+
+    def add_steps(self, num_steps: int, seconds: float) -> None:
+        """Count steps."""
+        self.num_steps += num_steps
+        self.seconds += seconds
+
+    def lap_s(self) -> float | None:
+        """Return the seconds since the lap before, and start a lap; None: they do not count."""
+        now = time.perf_counter()
+        seconds = None if self.started is None else now - self.started
+        self.started = None if self.started is None else now
+        return seconds
 
     def reset(self) -> None:
         """Start a new interval."""
-        self.num_steps, self.seconds, self.waited_s = 0, 0.0, 0.0
+        self.num_steps, self.seconds, self.host_s, self.waited_s = 0, 0.0, 0.0, 0.0

@@ -10,12 +10,13 @@ from dataclasses import replace
 from lm.checkpoint.weights import save_model
 from lm.machine.distributed import agree, any_process
 from lm.model.transformer import plain_state_dict
+from lm.training.ahead import Ahead
 from lm.training.job import TrainingStoppedError
 from lm.training.outputs import Outputs
 from lm.training.report import perf_metrics, spike_metrics, train_metrics, valid_metrics
 from lm.training.run import TrainingRun
 from lm.training.spikes import has_too_many_spikes, roll_back
-from lm.training.step import take_step
+from lm.training.step import state_after, take_step
 from lm.training.validation import sampled_loss
 
 
@@ -36,31 +37,104 @@ def run_to_the_end(run: TrainingRun, outputs: Outputs) -> None:
 
 def _loop(run: TrainingRun, outputs: Outputs) -> None:
     while True:
-        if has_too_many_spikes(run):
-            outputs.wait()  # the checkpoint to which the run returns may still be being written
-            roll_back(run, outputs.job.checkpoints)
+        if run.ahead is not None:
+            _read_at_interval(run, run.ahead, outputs)
         is_over = _is_over(run)
-        _report(run, outputs)
-        if _validation_is_due(run, is_over):
-            _validate(run, outputs)
-        if _drop_anchor(run) or outputs.checkpoint_is_due(run):
-            outputs.save(run)
-        if is_over:
-            return
+        if run.ahead is None or _is_due(run, run.ahead, outputs, is_over=is_over):
+            _catch_up(run, outputs)
+            if _do_what_is_due(run, outputs, is_over=is_over):
+                return
+            if run.ahead is not None:
+                run.stopwatch.started = time.perf_counter()
         _stop_if_requested(run, outputs)
         take_step(run)
 
 
+def _do_what_is_due(run: TrainingRun, outputs: Outputs, *, is_over: bool) -> bool:
+    """Report, validate, save as the state asks for; tell whether the run is over."""
+    if has_too_many_spikes(run):
+        outputs.wait()  # the checkpoint to which the run returns may still be being written
+        roll_back(run, outputs.job.checkpoints)
+    is_over = is_over or run.state.diverged
+    _report(run, outputs)
+    if _validation_is_due(run, is_over):
+        _validate(run, outputs)
+    if _drop_anchor(run) or outputs.checkpoint_is_due(run):
+        outputs.save(run)
+    return is_over
+
+
 def _is_over(run: TrainingRun) -> bool:
-    config, state = run.train_config, run.state
-    if state.diverged or state.step >= config.max_steps:
+    config = run.train_config
+    if run.state.diverged or run.step >= config.max_steps:
         return True
     if not config.max_minutes:
         return False
     return agree(run.clock.share(), run.processes, run.device) >= 1.0
 
 
+def _is_due(run: TrainingRun, ahead: Ahead, outputs: Outputs, *, is_over: bool) -> bool:
+    """Tell whether anything is to be done now that needs the state of the last step."""
+    is_troubled = run.state.skipped_in_a_row > 0 and run.step % ahead.interval == 0
+    return (
+        is_over
+        or is_troubled
+        or run.stopwatch.started is None
+        or _validation_is_due(run, is_over)
+        or _anchor_is_due(run)
+        or outputs.checkpoint_is_due(run)
+    )
+
+
+def _read_at_interval(run: TrainingRun, ahead: Ahead, outputs: Outputs) -> None:
+    """At the end of an interval, take over the one before, which is done or nearly so."""
+    if ahead.rates and run.step % ahead.interval == 0:
+        ahead.read()
+        ahead.hand_over()
+        _take_over(run, ahead)
+        while ahead.unread:
+            _advance(run, ahead)
+            _report(run, outputs)
+
+
+def _catch_up(run: TrainingRun, outputs: Outputs) -> None:
+    """Wait for the device and take over all steps; the last one is not reported yet."""
+    ahead = run.ahead
+    if ahead is None:
+        return
+    ahead.read()
+    ahead.hand_over()
+    ahead.read()
+    _take_over(run, ahead)
+    while ahead.unread:
+        _advance(run, ahead)
+        if ahead.unread:
+            _report(run, outputs)
+
+
+def _take_over(run: TrainingRun, ahead: Ahead) -> None:
+    seconds = run.stopwatch.lap_s()
+    if seconds is not None:
+        run.stopwatch.add_steps(len(ahead.unread), seconds)
+
+
+def _advance(run: TrainingRun, ahead: Ahead) -> None:
+    """Bring the state of the run one step on, as if the host had decided."""
+    loss, norm, is_skipped, rate = ahead.unread[0]
+    state = state_after(run.state, loss=loss, norm=norm, rate=rate, skip=is_skipped)
+    ahead.unread.popleft()
+    run.state = state
+
+
 def _report(run: TrainingRun, outputs: Outputs) -> None:
+    _write_lines(run, outputs)
+    if run.processes.is_first and outputs.callbacks.on_progress is not None:
+        share, step = run.clock.share(), run.state.step
+        total = round(step / share) if share else run.train_config.max_steps
+        outputs.callbacks.on_progress(step, max(total, step))
+
+
+def _write_lines(run: TrainingRun, outputs: Outputs) -> None:
     state, config = run.state, run.train_config
     if not run.processes.is_first:
         return
@@ -72,21 +146,17 @@ def _report(run: TrainingRun, outputs: Outputs) -> None:
     if run.stopwatch.num_steps and is_at_interval:
         outputs.write_timings(state.step, perf_metrics(run))
         run.stopwatch.reset()
-    if outputs.callbacks.on_progress is not None:
-        share = run.clock.share()
-        total = round(state.step / share) if share else config.max_steps
-        outputs.callbacks.on_progress(state.step, max(total, state.step))
 
 
 def _validation_is_due(run: TrainingRun, is_over: bool) -> bool:
-    config, state = run.train_config, run.state
-    if state.validated_step == state.step:
+    config, step, validated_step = run.train_config, run.step, run.state.validated_step
+    if validated_step == step:
         return False
     # With a clock the first one is before the first step, to know how long the last will take.
-    is_at_interval = (state.step > 0 or config.max_minutes > 0) and (
-        config.valid_interval > 0 and state.step % config.valid_interval == 0
+    is_at_interval = (step > 0 or config.max_minutes > 0) and (
+        config.valid_interval > 0 and step % config.valid_interval == 0
     )
-    return is_over or is_at_interval or (config.max_minutes > 0 and state.validated_step < 0)
+    return is_over or is_at_interval or (config.max_minutes > 0 and validated_step < 0)
 
 
 def _validate(run: TrainingRun, outputs: Outputs) -> None:
@@ -108,25 +178,31 @@ def _validate(run: TrainingRun, outputs: Outputs) -> None:
     outputs.write_metrics(state.step, valid_metrics(run, num_tokens))
 
 
+def _anchor_is_due(run: TrainingRun) -> bool:
+    return run.step % run.anchor_interval == 0 and run.state.anchor_step != run.step
+
+
 def _drop_anchor(run: TrainingRun) -> bool:
     """Make this step the anchor, to which spikes lead back, if it is time; tell whether it is."""
     state = run.state
-    if (
-        state.step % run.anchor_interval
-        or state.skipped_in_a_row
-        or state.anchor_step == state.step
-    ):
+    # The host looks for spikes at fixed steps, on which anchors fall too: the weights of a
+    # roll-back are no new anchor, or a run that diverges would never be given up.
+    is_rolled_back = run.ahead is not None and state.rolled_back_at == state.step
+    if state.skipped_in_a_row or is_rolled_back or not _anchor_is_due(run):
         return False
-    run.state = replace(state, anchor_step=state.step)
+    run.state = replace(run.state, anchor_step=run.state.step)
     return True
 
 
 def _stop_if_requested(run: TrainingRun, outputs: Outputs) -> None:
     """Leave together: a process that left alone would break the next sum of the others."""
+    ahead, is_alone = run.ahead, run.processes.world_size == 1
+    if ahead is not None and not is_alone and run.step % ahead.interval:
+        return  # to ask the others would be to wait for the device
     asked = outputs.callbacks.stop_requested
     wanted = asked is not None and asked()
     if any_process(wanted, run.processes, run.device):
-        raise TrainingStoppedError(f"stopped on request after step {run.state.step}")
+        raise TrainingStoppedError(f"stopped on request after step {run.step}")
 
 
 def _save_on_the_way_out(run: TrainingRun, outputs: Outputs, error: BaseException) -> None:
@@ -135,6 +211,20 @@ def _save_on_the_way_out(run: TrainingRun, outputs: Outputs, error: BaseExceptio
         error.add_note("interrupted inside an update: resumes from the checkpoint before")
         return
     try:
+        _catch_up_in_silence(run, outputs)
         outputs.save(run)
     except Exception as save_error:
         error.add_note(f"no checkpoint could be saved on the way out: {save_error!r}")
+
+
+def _catch_up_in_silence(run: TrainingRun, outputs: Outputs) -> None:
+    """Take over all steps and write their lines; the caller, who may have stopped it, rests."""
+    ahead = run.ahead
+    if ahead is None:
+        return
+    ahead.read()
+    ahead.hand_over()
+    ahead.read()
+    while ahead.unread:
+        _advance(run, ahead)
+        _write_lines(run, outputs)

@@ -48,9 +48,9 @@ class Outputs:
         state, options = run.state, self.job.options
         if self.writer is None:
             return False
-        if state.best_step == state.step:
+        if state.best_step == run.step:
             return True
-        if options.checkpoint_steps and state.step % options.checkpoint_steps == 0:
+        if options.checkpoint_steps and run.step % options.checkpoint_steps == 0:
             return True
         seconds = time.perf_counter() - self.saved_at
         is_time = 0 < 60.0 * options.checkpoint_minutes <= seconds

@@ -59,6 +59,7 @@ def perf_metrics(run: TrainingRun) -> Metrics:
         "perf/mfu": flops_per_second / (run.peak_flops * run.processes.world_size),
         "perf/seconds_per_step": watch.seconds / watch.num_steps,
         "perf/data_wait_share": watch.waited_s / watch.seconds,
+        "perf/host_share": watch.host_s / watch.seconds,
         "perf/peak_memory_bytes": peak_memory_bytes(run.device),
         "perf/elapsed_s": run.clock.elapsed_s(),
     }

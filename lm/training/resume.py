@@ -18,6 +18,7 @@ CHOICES_THAT_CHANGE_BITS = (
     "fp32_matmul",
     "loss_form",
     "loss_chunk",
+    "decisions",
 )
 """Fields of a plan that a resumed run keeps, so that it rounds as it did before."""
 

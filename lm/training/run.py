@@ -20,6 +20,7 @@ from lm.machine.distributed import Processes
 from lm.machine.probe import Plan
 from lm.model.transformer import TransformerLM, plain_state_dict
 from lm.optim.parameter_groups import build_optimizer
+from lm.training.ahead import Ahead, new_ahead
 from lm.training.clock import Clock, Stopwatch
 from lm.training.compiled import LossFunction, build_loss, compile_loss
 from lm.training.job import TrainJob
@@ -63,6 +64,13 @@ class TrainingRun:
     state: TrainState = field(default_factory=TrainState)
     is_whole: bool = True
     """Whether weights, optimizer and state belong to the same step."""
+    ahead: Ahead | None = None
+    """What the device has done and the host has not read; None where the host decides."""
+
+    @property
+    def step(self) -> int:
+        """Steps that were started; `state` may still be that of an earlier one."""
+        return self.state.step + (0 if self.ahead is None else self.ahead.num_steps)
 
     @property
     def device(self) -> torch.device:
@@ -119,6 +127,11 @@ def build_run(job: TrainJob, plan: Plan, splits: Splits, processes: Processes) -
         optimizer=build_optimizer(model, train_config, fast=plan.fast),
         clock=Clock(60.0 * train_config.max_minutes),
         config_facts=config_facts(job, splits.train.num_tokens, splits.valid.num_tokens),
+        ahead=(
+            new_ahead(model.output_weight.device, log_interval=train_config.log_interval)
+            if plan.decisions == "device"
+            else None
+        ),
     )
 
 
@@ -158,4 +171,6 @@ def restore(run: TrainingRun, checkpoint: Checkpoint) -> None:
     if run.average is not None:
         load_weights(run.average, select_prefix(checkpoint.tensors, "average."))
     run.state = state_from_json(checkpoint.facts["state"])
+    if run.ahead is not None:
+        run.ahead.load(run.state)
     run.is_whole = True

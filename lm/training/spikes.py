@@ -14,9 +14,7 @@ from lm.checkpoint.durable import read_checkpoint
 from lm.checkpoint.folder import checkpoint_path
 from lm.machine.distributed import wait_for_all
 from lm.training.run import TrainingRun, restore
-
-WINDOW = 128
-"""Number of earlier steps that a new step is compared with; before that many, none is a spike."""
+from lm.training.state import WINDOW
 
 
 def is_spike(value: float, recent: Sequence[float], *, sigma: float) -> bool:
@@ -38,9 +36,19 @@ def remember(recent: tuple[float, ...], value: float) -> tuple[float, ...]:
 
 
 def has_too_many_spikes(run: TrainingRun) -> bool:
-    """Tell whether the last steps were all spikes, so many that skipping does not help."""
+    """Tell whether the last steps were all spikes, so many that skipping does not help.
+
+    Where the device is ahead, the host asks at the end of each reading interval only, and the
+    spikes must have begun before it: of such spikes the reading before has told. So the answer
+    depends on the step and its state alone, and is the same in a resumed run.
+    """
     state = run.state
-    return state.skipped_in_a_row >= run.train_config.max_spikes and not state.diverged
+    if state.diverged or state.skipped_in_a_row < run.train_config.max_spikes:
+        return False
+    if run.ahead is None:
+        return True
+    interval = run.ahead.interval
+    return state.step % interval == 0 and state.skipped_in_a_row > interval
 
 
 def roll_back(run: TrainingRun, checkpoints: Path) -> None:
@@ -63,3 +71,5 @@ def roll_back(run: TrainingRun, checkpoints: Path) -> None:
         rolled_back_to=state.anchor_step,
         rolled_back_at=state.step,
     )
+    if run.ahead is not None:
+        run.ahead.load(run.state)

@@ -4,6 +4,9 @@ from dataclasses import asdict, dataclass
 
 from lm.checkpoint.durable import JsonObject
 
+WINDOW = 128
+"""Number of earlier steps that a new step is compared with; before that many, none is a spike."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainState:

@@ -24,8 +24,8 @@ from lm.training.job import Callbacks, TrainingStoppedError, TrainJob
 from lm.training.loop import run_to_the_end
 from lm.training.outputs import open_outputs
 from lm.training.run import build_run, open_splits, restore
-from lm.training.spikes import WINDOW, is_spike, remember
-from lm.training.state import TrainState, state_from_json
+from lm.training.spikes import is_spike, remember
+from lm.training.state import WINDOW, TrainState, state_from_json
 from lm.training.train import train
 
 CALM = tuple(2.0 + 0.1 * (-1) ** n for n in range(WINDOW))  # mean 2, deviation 0.1
