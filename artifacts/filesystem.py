@@ -7,6 +7,7 @@ that stays in this file.
 
 import errno
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -262,3 +263,31 @@ def remove_below(fs: Filesystem, folder: str) -> None:
         return
     for path in fs.find(folder):
         remove(fs, path)
+
+
+def size_and_change(fs: Filesystem, path: str) -> tuple[int, float]:
+    """Return the bytes of a file or of all below a folder, and when any of it changed last.
+
+    The moment is in seconds since 1970; 0 where nothing is there or the filesystem does not say.
+    """
+    local = local_path(fs, path)
+    if local is not None:
+        return _local_size_and_change(local)
+    try:
+        found = fs.find(path, detail=True).values()
+    except FileNotFoundError:
+        return 0, 0.0
+    moments = [info.get("LastModified") or info.get("created") for info in found]
+    changed = max((moment.timestamp() for moment in moments if moment is not None), default=0.0)
+    return sum(int(info["size"] or 0) for info in found), changed
+
+
+def _local_size_and_change(path: Path) -> tuple[int, float]:
+    size_bytes, changed = 0, 0.0
+    # A folder counts too: a moved or linked file keeps its own old date.
+    for found in (path, *path.rglob("*")):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            status = found.lstat()
+            changed = max(changed, status.st_mtime)
+            size_bytes += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return size_bytes, changed

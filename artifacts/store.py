@@ -8,6 +8,7 @@ Layout below the root, where `<place>` is `<stage>/<first 16 hex digits of the f
     .leases/<place>/...         who is building it
     .checked/<place>.json       stamps of the files when they were last hashed
     .quarantine/<place>-...     what was found damaged
+    .pins/<place>.json          it is kept; .used/: when it was used; .needs/: what its build reads
 """
 
 import errno

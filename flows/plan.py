@@ -112,9 +112,14 @@ def outlook_of(config: PipelineConfig, store: Store) -> Outlook:
 
 def with_source(outlook: Outlook, source: Source) -> Outlook:
     """Add what a split's source tells of its size."""
-    if source.text_bytes is None:
+    size_bytes = source.text_bytes
+    for record in outlook.of_stage("download"):
+        known = record.config.get("split"), record.config.get("sha256")
+        if source.sha256 and known == (source.split, source.sha256):
+            size_bytes = int(record.statistics.get("size_bytes", 0)) or size_bytes
+    if size_bytes is None:
         return outlook
-    return replace(outlook, text_bytes={**outlook.text_bytes, source.split: source.text_bytes})
+    return replace(outlook, text_bytes={**outlook.text_bytes, source.split: size_bytes})
 
 
 class _Planning:

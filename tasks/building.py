@@ -20,6 +20,7 @@ from prefect.states import Completed
 from artifacts.building.handover import take_over
 from artifacts.building.publishing import publish
 from artifacts.building.staging import Staging
+from artifacts.housekeeping.notes import mark_used, note_needs
 from artifacts.identity import Identity, Reference
 from artifacts.lease.lease import Lease, lease_of
 from artifacts.lease.waiting import wait_for_lease
@@ -79,6 +80,7 @@ def find_artifact(context: RunContext, identity: Identity) -> Record | None:
 def cached(context: RunContext, record: Record) -> State[Reference]:
     """Return the state that shows as `Cached` in Prefect and hands the reference on."""
     reference = reference_of(store_of(context), record)
+    mark_used(store_of(context), record)
     message = f"artifact of {record.started_at} is sound"
     get_run_logger().info("%s: cached, %s", record.stage, reference.uri)
     return Completed(name="Cached", message=message, data=reference)
@@ -128,6 +130,7 @@ def sole_builder(context: RunContext, identity: Identity) -> Iterator[Lease]:
     """
     owner = f"{socket.gethostname()}:{getpid()}:{context.flow_run_id}"
     with wait_for_lease(store_of(context), identity, owner=owner) as lease:
+        note_needs(lease.store, identity, identity.inputs.values())
         yield lease
 
 

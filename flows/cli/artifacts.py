@@ -103,6 +103,76 @@ def who_uses(name: Name, store: StoreUrl = "") -> None:
     typer.echo(format_users(resolve(opened, name), list_records(opened)))
 
 
+@app.command("pin")
+def pin(
+    name: Name,
+    store: StoreUrl = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why, for other people.")] = "",
+) -> None:
+    """Keep an artifact and all that it was made from, whatever gc removes."""
+    from artifacts.housekeeping.notes import pin as pin_artifact
+
+    opened = _open(store)
+    record = resolve(opened, name)
+    pin_artifact(opened, record, reason)
+    typer.echo(f"pinned {record.place}")
+
+
+@app.command("unpin")
+def unpin(name: Name, store: StoreUrl = "") -> None:
+    """Let a pinned artifact go again."""
+    from artifacts.housekeeping.notes import unpin as unpin_artifact
+
+    opened = _open(store)
+    record = resolve(opened, name)
+    was_pinned = unpin_artifact(opened, record)
+    typer.echo(f"{record.place} {'is no longer' if was_pinned else 'was not'} pinned")
+
+
+@app.command("du")
+def du(store: StoreUrl = "") -> None:
+    """Print how much of the disk each stage's artifacts take."""
+    from artifacts.housekeeping.disk_usage import disk_usage
+
+    opened = _open(store)
+    table = plain_table(f"Store: {opened.url}", ("what",), ("artifacts", "size"))
+    found = disk_usage(opened)
+    for usage in found:
+        what = f"{usage.what} ({usage.note})" if usage.note else usage.what
+        table.add_row(what, str(usage.count or ""), format_bytes(usage.size_bytes))
+    table.add_row("all", "", format_bytes(sum(usage.size_bytes for usage in found)))
+    print_table(table)
+
+
+@app.command("gc")
+def gc(
+    store: StoreUrl = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    keep_days: Annotated[
+        float, typer.Option("--keep-days", min=0, help="Keep what was used within so many days.")
+    ] = 30,
+    max_gb: Annotated[
+        float | None,
+        typer.Option("--max-gb", min=0, help="Above this size remove the longest unused, too."),
+    ] = None,
+) -> None:
+    """Remove what nobody has used for long, and what crashes left; never what is needed.
+
+    Pinned artifacts, those being built, those used lately, and all they were made from, stay.
+    """
+    from artifacts.housekeeping.sweep import plan_sweep, sweep
+
+    opened = _open(store)
+    max_bytes = int(max_gb * 1e9) if max_gb is not None else None
+    removals = plan_sweep(opened, keep_days=keep_days, max_bytes=max_bytes)
+    gone = removals if dry_run else list(sweep(opened, removals))
+    for removal in gone:
+        path = removal.path.removeprefix(f"{opened.root}/")
+        typer.echo(f"{path}: {format_bytes(removal.size_bytes)}, {removal.reason}")
+    total = format_bytes(sum(removal.size_bytes for removal in gone))
+    typer.echo(f"{len(gone)} {'would go' if dry_run else 'removed'}, {total}")
+
+
 @app.command("why")
 def why(name: Name, store: StoreUrl = "") -> None:
     """Print why an artifact is what it is: what differs from the nearest one of its stage."""

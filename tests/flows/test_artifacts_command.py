@@ -1,5 +1,6 @@
 """`owt artifacts verify` counts all that is damaged, and the next run finds it, too."""
 
+import json
 import os
 from pathlib import Path
 
@@ -90,3 +91,19 @@ def test_who_uses_lists_what_was_made_from_it(root: Path, tmp_path: Path) -> Non
     model = add_model(root, tmp_path, steps=1)
     assert printed(root, "who-uses", "download").split()[1:] == [model]
     assert printed(root, "who-uses", model).split() == [model]
+
+
+def test_gc_says_what_would_go_and_then_removes_it(root: Path) -> None:
+    """A pinned artifact stays; the dry run removes nothing."""
+    old = {"started_at": "2020-01-01T00:00:00+00:00"}
+    (record,) = list_records(open_store(root))
+    path = root / record.place / "record.json"
+    path.chmod(0o644)
+    path.write_text(json.dumps({**record.to_json(), **old}))
+    assert printed(root, "pin", "download").startswith("pinned download/")
+    assert printed(root, "gc", "--dry-run") == "0 would go, 0 B\n"
+    assert "no longer pinned" in printed(root, "unpin", "download")
+    assert "1 would go" in printed(root, "gc", "--dry-run")
+    assert "download" in printed(root, "du")
+    assert "1 removed" in printed(root, "gc")
+    assert list_records(open_store(root)) == []
