@@ -10,8 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import nctdtr, nctdtrinc, ndtri, stdtrit
+
+Numbers = Sequence[float] | NDArray[np.float64] | NDArray[np.int64]
 
 CONFIDENCE = 0.95
 """Share of intervals that hold the true difference, over all comparisons of one sweep."""
@@ -52,7 +54,7 @@ class SeedSpread:
     pair are taken for independent; where pairing helps, smaller ones show too."""
 
 
-def t_interval(values: ArrayLike, *, num_comparisons: int = 1) -> NDArray[np.float64]:
+def t_interval(values: Numbers, *, num_comparisons: int = 1) -> NDArray[np.float64]:
     """Return the lower and the upper end of the t interval of the mean, over the last axis.
 
     The level is 1 - 0.05 / `num_comparisons` (Bonferroni), so that all intervals of a sweep hold
@@ -216,7 +218,7 @@ def power_statement(num_pairs: int, *, deviation: float, num_comparisons: int = 
     )
 
 
-def cluster_standard_error(loss_sums: ArrayLike, num_tokens: ArrayLike) -> float | None:
+def cluster_standard_error(loss_sums: Numbers, num_tokens: Numbers) -> float | None:
     """Return the standard error of a loss a token, clusters being independent; None for one.
 
     The loss is a ratio of two sums over clusters, so its error is the ratio estimator's

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+import numpy as np
+
 from tokenizer.encoding.file_encoder import encode_file
 from tokenizer.encoding.tokenizer import Tokenizer
 
@@ -46,6 +48,32 @@ class EncodingMeasure:
     def seconds_for(self, size_bytes: int) -> float:
         """Predict the time for another size at this throughput, as for `PILE_BYTES`."""
         return size_bytes / self.bytes_per_second
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleMeasure:
+    """Bytes and tokens of some documents, one entry each."""
+
+    num_bytes: tuple[int, ...]
+    num_tokens: tuple[int, ...]
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Return the compression over all documents: long ones count for more."""
+        return sum(self.num_bytes) / sum(self.num_tokens)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IdType:
+    """The smallest unsigned type that holds every id of a vocabulary."""
+
+    name: str
+    """As NumPy calls it."""
+    num_bytes: int
+    largest_id: int
+    """Of the vocabulary."""
+    largest_value: int
+    """Of the type."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +135,11 @@ def measure_encoding(
 
 
 def compression_matrix(
-    tokenizers: Mapping[str, Tokenizer], paths: Sequence[str | Path], *, num_threads: int = 1
+    tokenizers: Mapping[str, Tokenizer],
+    paths: Sequence[str | Path],
+    *,
+    num_threads: int = 1,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, list[EncodingMeasure]]:
     """Measure every tokenizer on every text: a row by tokenizer, a column by text.
 
@@ -115,11 +147,39 @@ def compression_matrix(
         tokenizers: The tokenizers, by the names that the rows shall have.
         paths: Local paths or fsspec URLs.
         num_threads: Threads that encode at the same time.
+        on_progress: Called with (bytes done, bytes in all) of each encoding.
     """
     return {
-        name: [measure_encoding(tokenizer, path, num_threads=num_threads) for path in paths]
+        name: [
+            measure_encoding(tokenizer, path, num_threads=num_threads, on_progress=on_progress)
+            for path in paths
+        ]
         for name, tokenizer in tokenizers.items()
     }
+
+
+def measure_samples(
+    tokenizer: Tokenizer, samples: Mapping[str, Sequence[bytes]]
+) -> dict[str, SampleMeasure]:
+    """Encode sampled documents one by one, by the names of their corpora."""
+    return {
+        name: SampleMeasure(
+            num_bytes=tuple(map(len, documents)),
+            num_tokens=tuple(len(tokenizer.encode_bytes(document)) for document in documents),
+        )
+        for name, documents in samples.items()
+    }
+
+
+def smallest_id_type(vocab_size: int) -> IdType:
+    """Return the type that token files need; the next smaller one cannot hold the largest id."""
+    dtype = np.min_scalar_type(vocab_size - 1)
+    return IdType(
+        name=dtype.name,
+        num_bytes=dtype.itemsize,
+        largest_id=vocab_size - 1,
+        largest_value=int(np.iinfo(dtype).max),
+    )
 
 
 def compare_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyOverlap:

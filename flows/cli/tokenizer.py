@@ -1,16 +1,22 @@
 """`owt tokenizer`: train, use and compare tokenizers on plain files, without a pipeline."""
 
+from __future__ import annotations
+
+import json
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import rich
 import typer
 from rich.markup import escape
 
-from flows.cli.tables import plain_table, print_table
+from flows.settings import data_root
 from tasks.progress import format_bytes, progress
+
+if TYPE_CHECKING:
+    from tokenizer.encoding.tokenizer import Tokenizer
 
 app = typer.Typer(help="Train, use and compare tokenizers.", no_args_is_help=True)
 
@@ -157,28 +163,56 @@ def stats(text: Input, tokenizer: Folder, threads: Threads = 0) -> None:
 
 @app.command("compare")
 def compare(
-    first: Annotated[Path, typer.Argument(help="Folder of a tokenizer.")],
-    second: Annotated[Path, typer.Argument(help="Folder of another.")],
+    tokenizers: Annotated[
+        list[str], typer.Argument(help="Folders, or names of train_tokenizer artifacts.")
+    ],
     texts: Annotated[list[Path], typer.Option("--input", "-i", help="May be repeated.")],
+    documents: Annotated[int, typer.Option(help="Documents that are sampled of each text.")] = 10,
+    seed: Annotated[int, typer.Option(help="Determines which documents.")] = 0,
     threads: Threads = 0,
+    store: Annotated[str, typer.Option("--store", help="Folder or URL of artifacts.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare two tokenizers: shared tokens, and bytes a token on each text."""
-    from tokenizer.compare import compare_vocabularies, compression_matrix
+    """Compare tokenizers: compression of sampled documents, speed, vocabularies, training."""
+    from flows.cli.tokenizer_tables import print_comparison
+    from tasks.tokenizer_measures import ComparisonConfig, measure_throughput
+    from tasks.tokenizer_measures import compare as compare_tokenizers
+
+    opened: dict[str, Tokenizer] = {}
+    phases: dict[str, dict[str, float]] = {}
+    for name in tokenizers:
+        opened[name], seconds = _open(name, store)
+        phases |= {name: seconds} if seconds else {}
+    paths = {path.stem: str(path) for path in texts}
+    if len(paths) < len(texts):
+        raise ValueError(f"--input: {', '.join(map(str, texts))} must have different names")
+    config = ComparisonConfig(num_documents=documents, seed=seed)
+    found = compare_tokenizers(opened, paths, config)
+    with progress("encode") as on_progress:
+        found["throughput"] = measure_throughput(
+            opened, paths, num_threads=_num_threads(threads), on_progress=on_progress
+        )
+    found["training_phases"] = phases
+    if as_json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        print_comparison(found)
+
+
+def _open(name: str, store: str) -> tuple[Tokenizer, dict[str, float]]:
+    """Open a folder, or an artifact with the seconds of its training's phases."""
+    from artifacts.store import open_store, reference_of, resolve
+    from tasks.compare_tokenizers import open_tokenizer
+    from tasks.tokenizer_measures import training_phases
     from tokenizer.encoding.tokenizer import Tokenizer
 
-    one, other = Tokenizer.from_folder(first), Tokenizer.from_folder(second)
-    overlap = compare_vocabularies(one, other)
-    rich.print(
-        f"{overlap.num_shared:,} tokens in both, {len(overlap.only_first):,} only in the first, "
-        f"{len(overlap.only_second):,} only in the second (Jaccard {overlap.jaccard:.3f}); "
-        f"the first {overlap.num_common_merges:,} merges are the same"
-    )
-    tokenizers = {str(first): one, str(second): other}
-    matrix = compression_matrix(tokenizers, texts, num_threads=_num_threads(threads))
-    table = plain_table("Bytes a token", ("tokenizer",), [path.name for path in texts])
-    for name, measures in matrix.items():
-        table.add_row(escape(name), *(f"{measure.bytes_per_token:.3f}" for measure in measures))
-    print_table(table)
+    if Path(name).is_dir():
+        return Tokenizer.from_folder(name), {}
+    opened = open_store(store or str(data_root() / "artifacts"))
+    stage = "train_tokenizer"
+    record = resolve(opened, name if name.startswith(stage) else f"{stage}/{name}")
+    reference = reference_of(opened, record)
+    return open_tokenizer(opened, reference), training_phases(opened, reference)
 
 
 def _num_threads(threads: int) -> int:

@@ -14,6 +14,8 @@ from tokenizer.compare import (
     compression_matrix,
     longest_tokens,
     measure_encoding,
+    measure_samples,
+    smallest_id_type,
 )
 from tokenizer.encoding.tokenizer import Tokenizer
 
@@ -83,3 +85,27 @@ def test_longest_tokens_are_all_that_tie_without_special_ones() -> None:
     tokenizer = Tokenizer(vocab, [(b"a", b"b"), (b"c", b"d")], [END_OF_TEXT])
     assert longest_tokens(tokenizer) == [(256, b"ab"), (257, b"cd")]
     assert len(longest_tokens(BYTES_ONLY)) == 256
+
+
+def test_samples_are_encoded_document_by_document(small_tokenizer: Tokenizer) -> None:
+    """A token does not reach over two documents; long documents weigh more."""
+    documents = [SAMPLE.encode(), b"a", "Ünïcödé".encode()]
+    found = measure_samples(small_tokenizer, {"texts": documents, "one": documents[1:2]})
+    assert found["texts"].num_bytes == (len(SAMPLE.encode()), 1, 11)
+    assert found["texts"].num_tokens[0] == len(small_tokenizer.encode(SAMPLE))
+    assert found["one"].bytes_per_token == 1.0
+    total = sum(found["texts"].num_bytes) / sum(found["texts"].num_tokens)
+    assert found["texts"].bytes_per_token == total
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "name", "num_bytes"),
+    [(256, "uint8", 1), (257, "uint16", 2), (65_536, "uint16", 2), (65_537, "uint32", 4)],
+)
+def test_ids_take_the_smallest_type_that_holds_them(
+    vocab_size: int, name: str, num_bytes: int
+) -> None:
+    """Two bytes hold the vocabularies of 10,000 and 32,000; one byte cannot, four waste half."""
+    found = smallest_id_type(vocab_size)
+    assert (found.name, found.num_bytes) == (name, num_bytes)
+    assert found.largest_id <= found.largest_value

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _WINDOW_BYTES = 2**18
 """A window and what is decoded from it fit the second-level cache."""
 
-_LINE_ENDS = b"\r\n"
+LINE_ENDS = b"\r\n"
+"""Bytes at either side of a document that belong to the layout."""
+
 _HASH_BYTES = 8
 
 
@@ -162,7 +164,7 @@ def write_text_from_parquet(
 def _texts(values: Iterable[str | bytes | None]) -> Iterator[bytes]:
     for value in values:
         data = value.encode("utf-8") if isinstance(value, str) else value
-        if data and data.strip(_LINE_ENDS):
+        if data and data.strip(LINE_ENDS):
             yield data
 
 
@@ -219,11 +221,11 @@ class DocumentHasher:
     def update(self, piece: bytes, *, is_end: bool) -> None:
         """Take the next piece of a document, and its last one when it ends there."""
         if self._hash is None:
-            piece = piece.lstrip(_LINE_ENDS)
+            piece = piece.lstrip(LINE_ENDS)
             if not piece:
                 return
             self._hash = hashlib.blake2b(digest_size=_HASH_BYTES)
-        text = piece.rstrip(_LINE_ENDS)
+        text = piece.rstrip(LINE_ENDS)
         if text:
             self._hash.update(self._line_ends + text if self._line_ends else text)
             self._line_ends = b""

@@ -1,0 +1,124 @@
+"""Stage `compare_tokenizers`: the course's experiments with tokenizers, as plain data.
+
+CS336 A1, problem `tokenizer_experiments`: documents sampled from each corpus go through each
+tokenizer. Compression, overlap and longest tokens are in `comparison.json`; the speed, which
+depends on the machine, is in `throughput.json`, volatile.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.client.schemas.objects import State
+
+from artifacts.building.staging import Staging, add_part
+from artifacts.identity import Identity, Reference
+from artifacts.published.reading import local_folder
+from artifacts.record import Record
+from artifacts.store import Store
+from tasks.building import Built, build_once
+from tasks.context import RunContext, store_of
+from tasks.corpus.text import text_location
+from tasks.prediction import Outlook, Prediction, predict_work
+from tasks.progress import progress
+from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
+from tasks.tokenizer_measures import ComparisonConfig, compare, measure_throughput
+from tokenizer.special_tokens import END_OF_TEXT
+
+if TYPE_CHECKING:
+    from tokenizer.encoding.tokenizer import Tokenizer
+
+STAGE = "compare_tokenizers"
+VERSION = 1
+
+COMPARISON = "comparison.json"
+THROUGHPUT = "throughput.json"
+
+TOKENIZER, TEXT = "tokenizer_", "text_"
+"""What the names of the inputs begin with; the rest is the name in the tables."""
+
+
+def comparison_identity(config: ComparisonConfig, **inputs: Reference) -> Identity:
+    """Return what the comparison depends on.
+
+    The inputs are `tokenizer_<name>` and `text_<name>`, at least one of each.
+    """
+    settings = {"num_documents": config.num_documents, "seed": config.seed, "split": config.split}
+    if config.separator != END_OF_TEXT:
+        settings["separator"] = config.separator
+    return Identity(stage=STAGE, version=VERSION, config=settings, inputs=inputs)
+
+
+@task(name=STAGE, task_run_name=STAGE, **STAGE_OPTIONS)
+def compare_tokenizers(
+    context: RunContext, identity: Identity, config: ComparisonConfig
+) -> State[Reference]:
+    """Encode the sampled documents of each text with each tokenizer, and time each text."""
+
+    def build(staging: Staging) -> Built:
+        store = store_of(context)
+        tokenizers = {
+            name: open_tokenizer(store, reference)
+            for name, reference in _named(identity.inputs, TOKENIZER).items()
+        }
+        texts = {
+            name: text_location(store, reference, config.split)
+            for name, reference in _named(identity.inputs, TEXT).items()
+        }
+        comparison = compare(tokenizers, texts, config)
+        with progress("encode") as on_progress:
+            speeds = measure_throughput(
+                tokenizers, texts, num_threads=context.workers, on_progress=on_progress
+            )
+        for name, document in ((COMPARISON, comparison), (THROUGHPUT, speeds)):
+            path = staging.workdir / name
+            path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+            add_part(staging, path, name, replace=True)
+        return Built(statistics={**comparison, "throughput": speeds}, volatile=(THROUGHPUT,))
+
+    return build_once(context, identity, build)
+
+
+def _named(inputs: Mapping[str, Reference], prefix: str) -> dict[str, Reference]:
+    """Return the inputs whose names begin with a prefix, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): reference
+        for name, reference in sorted(inputs.items())
+        if name.startswith(prefix)
+    }
+
+
+def open_tokenizer(store: Store, reference: Reference) -> Tokenizer:
+    """Open a trained tokenizer of the store."""
+    from tokenizer.encoding.tokenizer import Tokenizer
+
+    return Tokenizer.from_folder(local_folder(store, reference))
+
+
+def predict(config: ComparisonConfig, outlook: Outlook) -> Prediction:
+    """Predict what the newest comparison took."""
+    del config
+    return predict_work(outlook, STAGE)
+
+
+def show(store: Store, record: Record) -> Shown:
+    """Show the compression of each tokenizer on each corpus."""
+    del store
+    cells = [
+        f"{tokenizer} on {text} {found['bytes_per_token']:.2f}"
+        for tokenizer, row in record.statistics["compression"].items()
+        for text, found in row.items()
+    ]
+    return Shown(line=f"bytes a token: {'; '.join(cells)}")
+
+
+COMPARE_TOKENIZERS = Stage(
+    name=STAGE,
+    identify=comparison_identity,
+    perform=perform_by(compare_tokenizers),
+    predict=predict,
+    show=show,
+)
