@@ -21,6 +21,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 CompileSwitch = Literal["auto", "on", "off"]
 AttentionBackend = Literal["auto", "math", "sdpa"]
 Decisions = Literal["auto", "host", "device"]
+TokenPlace = Literal["auto", "mapped", "device"]
 
 
 def _check_choice(name: str, value: str, allowed: Collection[str]) -> None:
@@ -314,6 +315,9 @@ class RunOptions:
     decisions: Decisions = "auto"
     """Who tests a step for spikes, clips and skips: the host or the device; auto: a CUDA device
     itself, so that the host waits for no step."""
+    tokens: TokenPlace = "auto"
+    """Where batches are cut: from the mapped files, or on the device; auto: on a CUDA device in
+    whose memory the training tokens fit."""
 
     def __post_init__(self) -> None:
         """Refuse values that no run can use."""
@@ -321,6 +325,7 @@ class RunOptions:
         _check_choice("compile", self.compile, ("auto", "on", "off"))
         _check_choice("attention", self.attention, ("auto", "math", "sdpa"))
         _check_choice("decisions", self.decisions, ("auto", "host", "device"))
+        _check_choice("tokens", self.tokens, ("auto", "mapped", "device"))
         non_negative = (
             "micro_batch_size",
             "checkpoint_steps",

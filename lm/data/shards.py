@@ -49,6 +49,11 @@ class TokenShards:
         """Tokens of all shards together."""
         return int(self.offsets[-1])
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tokens, in the shards' own format."""
+        return sum(array.nbytes for array in self.arrays)
+
 
 def open_shards(paths: Sequence[Path]) -> TokenShards:
     """Map 1-D `.npy` files of uint16 or uint32; their order is the order of the stream.

@@ -30,6 +30,9 @@ the memory, at the same speed a token within the noise of a busy machine."""
 _USABLE_SHARE = 0.8
 """Share of the free memory that a run plans with; the rest is for fragmentation and the system."""
 
+_TOKENS_SHARE = 0.1
+"""Share of a GPU's free memory that the training tokens may take: half of what is kept back."""
+
 _EXACT_LIMIT = 1e-5
 """Largest relative error of a true fp32 product: n terms are within about sqrt(n) * 2^-24 of the
 true sum, bf16 within 2^-9."""
@@ -61,6 +64,9 @@ class Plan:
     decisions: str = "host"
     """Who tests for spikes, clips and skips: the host after each step, or the device
     (`lm/training/ahead.py`)."""
+    tokens: str = "mapped"
+    """Where batches are cut: from the mapped files, or on the device
+    (`lm/data/device_tokens.py`)."""
     notes: tuple[str, ...] = ()
     """One line per request or default that could not be met."""
 
@@ -196,6 +202,14 @@ def _choose_decisions(device: str, options: RunOptions) -> str:
     if options.decisions != "auto":
         return options.decisions
     return "device" if device == "cuda" and options.fast else "host"
+
+
+def choose_token_place(device: str, options: RunOptions, *, size_bytes: int) -> str:
+    """Return where batches are cut, for training tokens of this size."""
+    if options.tokens != "auto":
+        return options.tokens
+    fits = device == "cuda" and size_bytes <= _TOKENS_SHARE * free_memory_bytes(device)
+    return "device" if fits else "mapped"
 
 
 def choose_loss(

@@ -4,10 +4,12 @@ What is due at a step follows from the state at that step. So it makes no differ
 step was computed or loaded from a checkpoint, and a resumed run needs no code of its own.
 """
 
+import gc
 import time
 from dataclasses import replace
 
 from lm.checkpoint.weights import save_model
+from lm.machine.collector import paused_collector
 from lm.machine.distributed import agree, any_process
 from lm.model.transformer import plain_state_dict
 from lm.training.ahead import Ahead
@@ -23,7 +25,8 @@ from lm.training.validation import sampled_loss
 def run_to_the_end(run: TrainingRun, outputs: Outputs) -> None:
     """Train until the run is over and publish its weights; save on any exception."""
     try:
-        _loop(run, outputs)
+        with paused_collector(is_paused=run.device.type == "cuda"):
+            _loop(run, outputs)
         outputs.save(run)
         if run.processes.is_first:
             weights = plain_state_dict(run.published_model.state_dict())
@@ -169,6 +172,7 @@ def _validate(run: TrainingRun, outputs: Outputs) -> None:
         fast=run.plan.fast,
         processes=run.processes,
     )
+    gc.collect()  # on a GPU it does not run by itself
     run.clock.validation_s = time.perf_counter() - started
     best = run.state.best_valid_loss
     state = replace(run.state, validated_step=run.state.step, valid_loss=loss)

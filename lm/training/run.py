@@ -13,6 +13,7 @@ from lm.checkpoint.weights import (
     take_tensors,
 )
 from lm.config import ModelConfig, TrainConfig
+from lm.data.device_tokens import DeviceLoader
 from lm.data.loader import BatchLoader, BatchSource, read_batch
 from lm.data.shards import TokenShards, check_length, check_token_ids, open_shards
 from lm.fast.switch import use_plan
@@ -45,7 +46,7 @@ class TrainingRun:
     plan: Plan
     processes: Processes
     valid_shards: TokenShards
-    loader: BatchLoader
+    loader: BatchLoader | DeviceLoader
     model: TransformerLM
     average: TransformerLM | None
     """Exponential moving average of the weights; None where it is off."""
@@ -120,7 +121,11 @@ def build_run(job: TrainJob, plan: Plan, splits: Splits, processes: Processes) -
         plan=plan,
         processes=processes,
         valid_shards=splits.valid,
-        loader=BatchLoader(lambda index: read_batch(source, index)),
+        loader=(
+            DeviceLoader(source, torch.device(plan.device))
+            if plan.tokens == "device"
+            else BatchLoader(lambda index: read_batch(source, index))
+        ),
         model=model,
         average=_copy_model(model, plan) if train_config.ema_decay else None,
         loss=compile_loss(loss, plan),

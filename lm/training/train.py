@@ -6,7 +6,7 @@ count.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 
@@ -18,7 +18,7 @@ from lm.machine.determinism import deterministic_kernels
 from lm.machine.distributed import Processes, current_processes, wait_for_all
 from lm.machine.out_of_memory import explain_out_of_memory
 from lm.machine.peak import measure_peak_flops
-from lm.machine.probe import choose_plan
+from lm.machine.probe import choose_plan, choose_token_place
 from lm.training.job import Callbacks, TrainJob, TrainResult
 from lm.training.loop import run_to_the_end
 from lm.training.outputs import Outputs, open_outputs
@@ -69,6 +69,8 @@ def _check_processes(job: TrainJob, processes: Processes) -> None:
 def _build_or_resume(job: TrainJob, processes: Processes) -> tuple[TrainingRun, Checkpoint | None]:
     plan = choose_plan(job.model_config, job.train_config, job.options)
     splits = open_splits(job)
+    place = choose_token_place(plan.device, job.options, size_bytes=splits.train.size_bytes)
+    plan = replace(plan, tokens=place)
     checkpoint = newest_intact(job.checkpoints, facts=FACTS)
     if checkpoint is not None:
         facts = config_facts(job, splits.train.num_tokens, splits.valid.num_tokens)

@@ -120,6 +120,16 @@ def test_the_loss_is_chosen_by_device_and_memory(monkeypatch: pytest.MonkeyPatch
     assert chosen("cpu", 80, loss_chunk=4096) == ("unrolled", 4096)
 
 
+def test_tokens_go_to_a_gpu_where_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the free memory at most, unless the user says where."""
+    monkeypatch.setattr(probe, "free_memory_bytes", lambda _: 1000)
+    place = probe.choose_token_place
+    assert place("cuda", RunOptions(), size_bytes=100) == "device"
+    assert place("cuda", RunOptions(), size_bytes=101) == "mapped"
+    assert place("cpu", RunOptions(), size_bytes=1) == "mapped"
+    assert place("cpu", RunOptions(tokens="device"), size_bytes=10**6) == "device"
+
+
 def test_the_chosen_route_multiplies_in_true_fp32() -> None:
     """The route of fp32 products that the plan takes passes the check of its error."""
     assert is_exact("mkl")

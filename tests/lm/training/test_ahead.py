@@ -35,7 +35,9 @@ TINY = ModelConfig(vocab_size=64, context_length=16, d_model=32, num_layers=2, n
 BRIEF = TrainConfig(
     batch_size=4, max_steps=30, warmup_steps=2, log_interval=6, valid_interval=0, valid_batches=1
 )
-ON_DEVICE = RunOptions(device="cpu", compile="off", num_threads=1, decisions="device")
+ON_DEVICE = RunOptions(
+    device="cpu", compile="off", num_threads=1, decisions="device", tokens="device"
+)
 
 
 class NoHost(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
@@ -70,6 +72,7 @@ def job_in(folder: Path, config: TrainConfig, options: RunOptions = ON_DEVICE) -
 def new_run(job: TrainJob) -> TrainingRun:
     """Build a run at step 0."""
     plan = choose_plan(job.model_config, job.train_config, job.options)
+    plan = replace(plan, tokens="device")
     return build_run(job, plan, open_splits(job), Processes())
 
 
@@ -119,9 +122,9 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 def test_training_is_that_of_the_host(tmp_path: Path, optimizer: Any) -> None:
     """Lines of the same steps, and losses and weights within rounding."""
     config = replace(BRIEF, optimizer=optimizer, ema_decay=0.9, valid_interval=10)
-    for name in ("host", "device"):
-        decisions: Any = name
-        train(job_in(tmp_path / name, config, replace(ON_DEVICE, decisions=decisions)))
+    plain = RunOptions(device="cpu", compile="off", num_threads=1)
+    for name, options in (("host", plain), ("device", ON_DEVICE)):
+        train(job_in(tmp_path / name, config, options))
     ours, theirs = lines(tmp_path / "device"), lines(tmp_path / "host")
     assert [(line["step"], line.keys()) for line in ours] == [
         (line["step"], line.keys()) for line in theirs
