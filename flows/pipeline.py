@@ -4,23 +4,29 @@ import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow, runtime
+from prefect.states import Cancelled
 
-from artifacts.identity import Reference
+from artifacts.identity import Identity, Reference
 from flows.config import PipelineConfig, resolve_config
 from flows.context import open_run
-from flows.plan import outlook_of, with_source
+from flows.naming import differences, title_of
+from flows.plan import explain_miss, outlook_of, with_source
 from flows.presets import find_preset
 from flows.restarts import refuse_hopeless_restart
 from flows.selection import Selection, select_stages
-from flows.stages import placeholder, walk_stages
+from flows.settings import data_root
+from flows.stages import placeholder, stage_rows, walk_stages
 from flows.summary import StageEnding, summarize
+from flows.view.showing import showing_run
 from tasks.context import RunContext, store_of
 from tasks.corpus.source import Source, with_known_hash
 from tasks.download import pin_by_fetching
+from tasks.events import Outcome, Preparing, RunStarted, StageEnded, StageStarted, emit
 from tasks.stage import S, Stage, code_of, prediction_of
+from tasks.stopping import RunStopped, result_of, stop_switch
 
 
 def name_run() -> str:
@@ -54,10 +60,23 @@ def owt_pipeline(
     refuse_hopeless_restart()
     resolved = resolve_config(find_preset(preset), config, overrides or ())
     selection = select_stages(only=only, start_from=start_from, force=force or ())
-    context, tracked = open_run(resolved, preset, selection)
-    performing = Performing(context, selection, resolved)
+    with showing_run(data_root()):
+        return perform(resolved, preset, selection)
+
+
+def perform(config: PipelineConfig, preset: str, selection: Selection) -> dict[str, Any]:
+    """Perform the selected stages, and tell the view, MLflow and the caller how they ended."""
+    title = title_of(preset, differences(config, find_preset(preset)))
+    emit(RunStarted(title=title, stages=stage_rows(config, selection.wanted)))
+    emit(Preparing(what="opening the run in MLflow"))
+    context, tracked = open_run(config, preset, selection)
+    performing = Performing(context, selection, config)
     try:
-        walk_stages(resolved, performing)
+        walk_stages(config, performing)
+    except RunStopped as stop:
+        tracked.finish("KILLED")
+        # Prefect takes a state that a flow returns as the run's own.
+        return cast("dict[str, Any]", Cancelled(message=f"stopped {stop}".strip()))
     except BaseException as error:
         tracked.finish("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
@@ -73,11 +92,13 @@ class Performing:
         self.context = context
         self.selection = selection
         self.outlook = outlook_of(config, store_of(context))
+        self.identities: dict[str, Identity] = {}
         self.endings: list[StageEnding] = []
 
     def pin(self, source: Source) -> Source:
         """Return the source with its content hash; fetches what cannot be known otherwise."""
-        known = with_known_hash(source, Path(self.context.root))
+        with stop_switch().raising():
+            known = with_known_hash(source, Path(self.context.root))
         pinned = known if known.sha256 else pin_by_fetching(self.context, source)
         self.outlook = with_source(self.outlook, pinned)
         return pinned
@@ -88,17 +109,31 @@ class Performing:
         """Find or build the stage's artifact, unless the stage was not asked for."""
         if stage.name not in self.selection.wanted:
             return placeholder(stage)
+        stop_switch().check()
         clock = time.perf_counter()
         identity = stage.identify(settings, **inputs)
         assert identity is not None  # `pin` has found the content of every source
-        state = stage.perform(self._context_of(stage, settings), identity, settings)
-        reference: Reference = state.result()
+        why = explain_miss(identity, self.outlook, self.identities)
+        self.identities[identity.fingerprint] = identity
+        name = f"{stage.name} {label}".strip()
+        emit(StageStarted(stage=name, if_built=why))
+        outcome: Outcome = "failed"
+        try:
+            state = stage.perform(self._context_of(stage, settings), identity, settings)
+            reference = result_of(state)
+            outcome = "cached" if state.name == "Cached" else "built"
+        except RunStopped:
+            outcome = "stopped"
+            raise
+        finally:
+            seconds = time.perf_counter() - clock
+            emit(StageEnded(stage=name, outcome=outcome, seconds=seconds))
         ending = StageEnding(
             stage=stage,
             label=label,
             reference=reference,
-            is_cached=state.name == "Cached",
-            seconds=round(time.perf_counter() - clock, 2),
+            is_cached=outcome == "cached",
+            seconds=round(seconds, 2),
         )
         self.endings.append(ending)
         return reference

@@ -1,7 +1,7 @@
 """What a run would do: every fingerprint before anything runs, what is cached, and why not."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -144,7 +144,10 @@ class _Planning:
         found = check(self.store, identity) if identity else None
         status = found.status.upper() if found else UNKNOWN
         record = found.record if found and status == "HIT" else None
-        differences = self._differences(identity) if identity and status == "MISS" else None
+        differences = None
+        if identity and status == "MISS":
+            planned = {row.identity.fingerprint: row.identity for row in self.rows if row.identity}
+            differences = differences_from_nearest(identity, self.outlook, planned)
         self.rows.append(
             PlannedStage(
                 stage=stage.name,
@@ -160,16 +163,26 @@ class _Planning:
         )
         return identity.reference(self.store.url) if identity else placeholder(stage)
 
-    def _differences(self, identity: Identity) -> list[Difference] | None:
-        """Return how the nearest artifact of the stage differs; `None` where there is none."""
-        planned = {row.identity.fingerprint: row.identity for row in self.rows if row.identity}
 
-        def find(reference: Reference) -> Identity | None:
-            record = self.outlook.record_of(reference)
-            return record.identity if record else planned.get(reference.fingerprint)
+def differences_from_nearest(
+    identity: Identity, outlook: Outlook, planned: Mapping[str, Identity]
+) -> list[Difference] | None:
+    """Return how the nearest artifact of the stage differs; `None` where there is none.
 
-        found = nearest(identity, self.outlook.of_stage(identity.stage), find)
-        return found[1] if found else None
+    `planned` has the artifacts of this run, by their fingerprints.
+    """
+
+    def find(reference: Reference) -> Identity | None:
+        record = outlook.record_of(reference)
+        return record.identity if record else planned.get(reference.fingerprint)
+
+    found = nearest(identity, outlook.of_stage(identity.stage), find)
+    return found[1] if found else None
+
+
+def explain_miss(identity: Identity, outlook: Outlook, planned: Mapping[str, Identity]) -> str:
+    """Say why an artifact is not there: what differs from the nearest one."""
+    return explain(differences_from_nearest(identity, outlook, planned))
 
 
 def _has_drifted(stage: Stage[S], record: Record | None) -> bool:

@@ -21,6 +21,8 @@ QUIET_DEFAULTS = {
     # A server that is away is given up on in seconds, not in MLflow's default minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    # Its records go where a run's records go, and not to the terminal.
+    "MLFLOW_CONFIGURE_LOGGING": "false",
     # MLflow looks for git to tag runs, and prints a warning block where there is none.
     "GIT_PYTHON_REFRESH": "quiet",
 }

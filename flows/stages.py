@@ -3,6 +3,7 @@
 A run, a plan and the choice of stages are visitors of the same walk.
 """
 
+from collections.abc import Collection
 from typing import Protocol
 
 from artifacts.identity import Reference
@@ -77,11 +78,19 @@ def stage_ancestors() -> dict[str, tuple[str, ...]]:
     }
 
 
+def stage_rows(config: PipelineConfig, wanted: Collection[str]) -> tuple[str, ...]:
+    """Return the wanted stages with their split, in the order of the flow."""
+    visitor = _Ancestors()
+    walk_stages(config, visitor)
+    return tuple(row for stage, row in visitor.rows if stage in wanted)
+
+
 class _Ancestors:
     """A visitor that looks at neither config nor text."""
 
     def __init__(self) -> None:
         self.found: dict[str, set[str]] = {}
+        self.rows: list[tuple[str, str]] = []
 
     def pin(self, source: Source) -> Source:
         return source
@@ -89,7 +98,8 @@ class _Ancestors:
     def visit(
         self, stage: Stage[S], settings: S, label: str = "", **inputs: Reference
     ) -> Reference:
-        del settings, label
+        del settings
+        self.rows.append((stage.name, f"{stage.name} {label}".strip()))
         ancestors = self.found.setdefault(stage.name, set())
         for reference in inputs.values():
             ancestors |= {reference.stage} | self.found[reference.stage]

@@ -7,7 +7,7 @@ Prefect's own result cache stays off. A stage whose artifact is there returns th
 import platform
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import getpid
@@ -28,7 +28,9 @@ from artifacts.published.checking import check, quarantine
 from artifacts.record import BuildFacts, ExternalFile, JsonObject, Record
 from artifacts.store import reference_of
 from tasks.context import RunContext, store_of
+from tasks.events import StageMissed, emit
 from tasks.memory import peak_memory, reset_peak_memory
+from tasks.stopping import stop_switch, unless_stopped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,7 @@ def find_artifact(context: RunContext, identity: Identity) -> Record | None:
     found = check(store, identity)
     if found.status == "hit" and identity.stage not in context.force:
         return found.record
+    reason = ""
     if found.status in ("hit", "stale"):
         reason = found.reason if found.status == "stale" else "forced"
         get_run_logger().warning("%s is set aside and built again: %s", identity.place, reason)
@@ -74,6 +77,7 @@ def find_artifact(context: RunContext, identity: Identity) -> Record | None:
             f"no artifact {identity.place} under {context.store_url}, and this run was asked not "
             f"to build {identity.stage}; run all stages"
         )
+    emit(StageMissed(reason=reason))
     return None
 
 
@@ -105,18 +109,29 @@ def build_once(
     """
     if (record := find_artifact(context, identity)) is not None:
         return cached(context, record)
-    store = store_of(context)
-    hold = nullcontext(lease_of(store, identity, mapped.attempt)) if mapped else None
-    with hold or sole_builder(context, identity) as lease:
-        # Another run may have built it while this one waited for the lease.
-        found = check(store, identity)
-        if found.status == "hit" and found.record is not None:
-            return cached(context, found.record)
-        started_at = mapped.since if mapped else datetime.now(UTC)
-        staging = take_over(lease, work=work)
-        record = _build(context, identity, staging, build, started_at)
+
+    def find_or_build() -> Record | State[Reference]:
+        store = store_of(context)
+        hold = nullcontext(lease_of(store, identity, mapped.attempt)) if mapped else None
+        with hold or sole_builder(context, identity) as lease:
+            # Another run may have built it while this one waited for the lease.
+            found = check(store, identity)
+            if found.status == "hit" and found.record is not None:
+                return cached(context, found.record)
+            started_at = mapped.since if mapped else datetime.now(UTC)
+            staging = take_over(lease, work=work)
+            return _build(context, identity, staging, build, started_at)
+
+    built = unless_stopped(find_or_build)
+    if isinstance(built, State):  # cached meanwhile, or stopped
+        return built
+    return _tell(context, built)
+
+
+def _tell(context: RunContext, record: Record) -> State[Reference]:
+    """Return the state of a stage that was built, and show it in Prefect."""
     reference = reference_of(store_of(context), record)
-    get_run_logger().info("%s: built in %.1f s, %s", identity.stage, record.seconds, reference.uri)
+    get_run_logger().info("%s: built in %.1f s, %s", record.stage, record.seconds, reference.uri)
     _show_in_prefect(record, reference)
     return Completed(message=f"built in {record.seconds:.1f} s", data=reference)
 
@@ -129,7 +144,10 @@ def sole_builder(context: RunContext, identity: Identity) -> Iterator[Lease]:
         LeaseLostError: This run gave no sign of life for so long that another one took over.
     """
     owner = f"{socket.gethostname()}:{getpid()}:{context.flow_run_id}"
-    with wait_for_lease(store_of(context), identity, owner=owner) as lease:
+    with ExitStack() as stack:
+        with stop_switch().raising():
+            wait = wait_for_lease(store_of(context), identity, owner=owner)
+            lease = stack.enter_context(wait)
         note_needs(lease.store, identity, identity.inputs.values())
         yield lease
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,7 +35,9 @@ def process_tag() -> dict[str, str]:
     return {PROCESS_TAG: json.dumps(asdict(this_process()))}
 
 
-def end_dead_runs(target: TrackingTarget) -> list[DeadRun]:
+def end_runs_of(
+    target: TrackingTarget, is_over: Callable[[BuilderProcess], bool] = is_dead
+) -> list[DeadRun]:
     """End what dead processes of this machine left as RUNNING, with the runs below it.
 
     A failure of MLflow is logged, and ends nothing.
@@ -45,7 +47,7 @@ def end_dead_runs(target: TrackingTarget) -> list[DeadRun]:
 
         client = MlflowClient(tracking_uri=target.uri)
         running = _running(client, target.experiment)
-        dead = [run for run in running if _is_of_the_dead(run.data.tags)]
+        dead = [run for run in running if _is_of(run.data.tags, is_over)]
         ids = {run.info.run_id for run in dead}
         below = [run for run in running if run.data.tags.get(_PARENT_TAG) in ids]
         for run in [*below, *dead]:
@@ -69,8 +71,8 @@ def _running(client: Any, experiment: str) -> list[Any]:
     )
 
 
-def _is_of_the_dead(tags: Mapping[str, str]) -> bool:
+def _is_of(tags: Mapping[str, str], is_over: Callable[[BuilderProcess], bool]) -> bool:
     try:
-        return is_dead(BuilderProcess(**json.loads(tags[PROCESS_TAG])))
+        return is_over(BuilderProcess(**json.loads(tags[PROCESS_TAG])))
     except (KeyError, TypeError, ValueError):  # of another program, or of an earlier version
         return False

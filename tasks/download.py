@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 from prefect import task
 from prefect.client.schemas.objects import State
@@ -26,6 +27,7 @@ from tasks.corpus.text import known_text_bytes, text_bytes, text_name
 from tasks.prediction import Outlook, Prediction, predict_work
 from tasks.progress import progress
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
+from tasks.stopping import result_of, unless_stopped
 
 STAGE = "download"
 VERSION = 1
@@ -58,13 +60,14 @@ def text_identity(source: Source, train: Reference | None = None) -> Identity | 
 @task(task_run_name="fetch {source.split}", **STAGE_OPTIONS)
 def fetch_source(context: RunContext, source: Source) -> Source:
     """Fetch a source whose bytes are unknown, so that its text has an identity."""
-    return fetch_unknown(source, Path(context.root))
+    return unless_stopped(lambda: fetch_unknown(source, Path(context.root)))
 
 
 def pin_by_fetching(context: RunContext, source: Source) -> Source:
     """Fetch a source with the retries of the run; called from a flow."""
-    pinned: Source = fetch_source.with_options(**retry_options(context))(context, source)
-    return pinned
+    fetch = fetch_source.with_options(**retry_options(context))
+    state: Any = fetch(context, source, return_state=True)
+    return cast("Source", result_of(state))
 
 
 @task(name=STAGE, task_run_name="download {source.split}", **STAGE_OPTIONS)

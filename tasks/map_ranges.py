@@ -9,6 +9,7 @@ from prefect import Task
 from prefect.futures import PrefectFuture
 
 from tasks.progress import progress
+from tasks.stopping import stop_switch
 
 ByteRange = tuple[int, int]
 
@@ -34,8 +35,13 @@ def map_ranges(
     """Run `range_task(number=…, start=…, stop=…, **arguments)` for each range not `finished`.
 
     At most `workers` run at a time, whatever the flow's task runner would allow. The first
-    failure is raised, and no further range is started after it.
+    failure is raised, and no further range is started after it. Where the run is stopped, the
+    ranges that are being worked on are finished and kept.
+
+    Raises:
+        RunStopped: The run was stopped.
     """
+    switch = stop_switch()
     sizes = [stop - start for start, stop in ranges]
     total, done = sum(sizes), sum(sizes[number] for number in finished)
     running: deque[tuple[int, PrefectFuture[Any]]] = deque()
@@ -43,11 +49,13 @@ def map_ranges(
     with progress(description) as on_progress:
         on_progress(done, total)
         while True:
-            for number in islice(missing, workers - len(running)):
+            free = 0 if switch.is_pressed else workers - len(running)
+            for number in islice(missing, free):
                 start, stop = ranges[number]
                 future = range_task.submit(number=number, start=start, stop=stop, **arguments)
                 running.append((number, future))
             if not running:
+                switch.check()
                 return
             number, future = running.popleft()
             future.result()

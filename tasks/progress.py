@@ -1,13 +1,15 @@
-"""Progress for a person: a bar in a terminal, a line now and then elsewhere.
+"""Progress for a person: an event where a run is observed, else a bar or lines of its own.
 
-The libraries report through `on_progress(done, total)`; only this module draws.
+The libraries report through `on_progress(done, total)`.
 """
 
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from tasks.events import Observer, Progressed, observer_of_run
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +31,27 @@ def progress(
 
     `guard` is called before each report, and raises to stop the work.
     """
-    with _bar(description, unit) if sys.stderr.isatty() else _lines(description, unit) as show:
+    with _shown(description, unit) as show:
 
         def on_progress(done: int, total: int) -> None:
             guard()
             show(done, total)
 
         yield on_progress
+
+
+def _shown(description: str, unit: str) -> AbstractContextManager[OnProgress]:
+    """Return who shows the progress: the observer of the run, else a bar or lines of its own."""
+    if (observer := observer_of_run()) is not None:
+        return nullcontext(_told(observer, description, unit))
+    return _bar(description, unit) if sys.stderr.isatty() else _lines(description, unit)
+
+
+def _told(observer: Observer, description: str, unit: str) -> OnProgress:
+    def on_progress(done: int, total: int) -> None:
+        observer(Progressed(work=description, done=done, total=total, unit=unit))
+
+    return on_progress
 
 
 def format_bytes(size_bytes: float) -> str:

@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+
+from tasks.events import Measured, Observer, observer_of_run
 
 logger = logging.getLogger(__name__)
 
@@ -172,13 +174,22 @@ def stage_run(
 
 @contextmanager
 def forward_metrics(run: TrackedRun, files: Sequence[Path]) -> Iterator[None]:
-    """Tail JSON-lines files of metrics into a run while the body works, whoever writes them."""
+    """Tail JSON-lines files of metrics while the body works, whoever writes them.
+
+    The run in MLflow gets them, and the observer of this run.
+    """
     done = threading.Event()
-    offsets = dict.fromkeys(files, 0)
+    offsets, told = dict.fromkeys(files, 0), dict.fromkeys(files, 0)
+    observer = observer_of_run()  # here, because the thread does not have the run's context
+
+    def look() -> None:
+        _forward_new_lines(run.log_metric_rows, offsets)
+        if observer is not None:
+            _forward_new_lines(partial(_tell, observer), told)
 
     def forward() -> None:
         while not done.wait(FORWARD_INTERVAL_S):
-            _forward_new_lines(run, offsets)
+            look()
 
     thread = threading.Thread(target=forward, name="forward-metrics", daemon=True)
     thread.start()
@@ -187,7 +198,7 @@ def forward_metrics(run: TrackedRun, files: Sequence[Path]) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        _forward_new_lines(run, offsets)
+        look()
 
 
 def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]:
@@ -233,7 +244,15 @@ def _experiment_id(client: Any, target: TrackingTarget) -> str:
     return str(experiment.experiment_id)
 
 
-def _forward_new_lines(run: TrackedRun, offsets: dict[Path, int]) -> None:
+def _tell(observer: Observer, rows: Sequence[Mapping[str, Any]]) -> bool:
+    for row in rows:
+        observer(Measured(step=row["step"], metrics=row))
+    return True
+
+
+def _forward_new_lines(
+    send: Callable[[Sequence[Mapping[str, Any]]], bool], offsets: dict[Path, int]
+) -> None:
     """Send each file's complete new lines; a file whose rows did not arrive is sent again."""
     for path, offset in offsets.items():
         try:
@@ -242,7 +261,7 @@ def _forward_new_lines(run: TrackedRun, offsets: dict[Path, int]) -> None:
             logger.warning("%s cannot be read and is not forwarded: %s", path, error)
             continue
         complete = text[: text.rfind(b"\n") + 1]
-        if complete and run.log_metric_rows(_rows(complete)):
+        if complete and send(_rows(complete)):
             offsets[path] = start + len(complete)
 
 

@@ -22,19 +22,22 @@ from artifacts.building.staging import Staging, add_part, confirm
 from artifacts.identity import Identity, Reference
 from artifacts.published.reading import local_files
 from artifacts.record import JsonObject, Record
+from artifacts.store import list_records
 from lm.accounting.flops import training_flops_per_token
 from lm.accounting.memory import training_memory
 from lm.accounting.parameters import num_parameters
 from lm.config import ModelConfig, TrainConfig
 from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
+from tasks.events import CompileEnded, CompileStarted, Resumed, emit
 from tasks.prediction import Outlook, Prediction, nearest_work, predict_work
-from tasks.progress import progress
+from tasks.progress import OnProgress, progress
 from tasks.retry import is_transient
 from tasks.stage import STAGE_OPTIONS, Stage, perform_by
+from tasks.stopping import RunStopped, stop_switch
 from tasks.text_model import tokenizer_of
 from tasks.tracking import forward_metrics, stage_run
-from tasks.training_process import train_in_processes
+from tasks.training_process import newest_step, train_in_processes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,7 +168,7 @@ def _train(
             run.log_dataset(split, digest=shards.fingerprint, source=shards.uri, context=split)
         with forward_metrics(run, [folder / name for name in METRICS]):
             decode = tokenizer_of(store_of(context), identity.inputs["train"]).decode
-            result = _perform(job, staging, decode)
+            result = _perform(job, staging, decode, _compile_seconds(context))
         if result.diverged:
             get_run_logger().warning("training diverged at step %d", result.step)
         run.set_tags({f"environment.{name}": str(v) for name, v in result.environment.items()})
@@ -180,23 +183,81 @@ def _train(
     )
 
 
-def _perform(job: TrainJob, staging: Staging, decode: Decode) -> TrainResult:
-    from lm.training.job import Callbacks
+def _compile_seconds(context: RunContext) -> float | None:
+    """Return the seconds that the newest compiled training took for its first step."""
+    for record in list_records(store_of(context), STAGE):
+        environment = record.statistics.get("environment", {})
+        if environment.get("compile"):
+            return float(environment["first_step_s"])
+    return None
+
+
+def _perform(
+    job: TrainJob, staging: Staging, decode: Decode, compile_s: float | None
+) -> TrainResult:
+    from lm.training.job import Callbacks, TrainingStoppedError
     from lm.training.train import train
 
     def on_checkpoint(step: int, folder: Path) -> None:
         _mirror(staging, step, folder)
 
+    max_steps = job.train_config.max_steps
     if job.options.num_processes > 1:
         guard = partial(confirm, staging)
-        return train_in_processes(job, on_checkpoint=on_checkpoint, guard=guard)
+        _tell_start(newest_step(job), max_steps)
+        try:
+            return train_in_processes(job, on_checkpoint=on_checkpoint, guard=guard)
+        except RunStopped:
+            raise _stopped_at(newest_step(job), max_steps) from None
+    switch = stop_switch()
     with progress("train", unit="steps", guard=partial(confirm, staging)) as on_progress:
+        telling = _Telling(max_steps, on_progress, compile_s)
         callbacks = Callbacks(
             on_checkpoint=on_checkpoint,
-            on_progress=on_progress,
+            on_progress=telling.on_progress,
+            on_start=telling.on_start,
             on_first_batch=lambda batch: _show_batch(batch, decode),
+            stop_requested=lambda: switch.is_pressed,
         )
-        return train(job, callbacks)
+        try:
+            with switch.holding():
+                return train(job, callbacks)
+        except TrainingStoppedError as error:
+            raise _stopped_at(error.step, error.max_steps) from None
+
+
+class _Telling:
+    """Tells where a training begins, and that its first step compiles."""
+
+    def __init__(self, max_steps: int, on_progress: OnProgress, compile_s: float | None) -> None:
+        self.max_steps = max_steps
+        self.show_progress = on_progress
+        self.compile_s = compile_s
+        self.compiles_at = -1
+
+    def on_start(self, step: int, compiles: bool) -> None:
+        """Tell what is before the first step."""
+        _tell_start(step, self.max_steps)
+        if compiles:
+            self.compiles_at = step
+            what = "the training step (torch.compile)"
+            emit(CompileStarted(what=what, expected_s=self.compile_s))
+
+    def on_progress(self, step: int, total: int) -> None:
+        """Tell how far it is; the step after the first one is the sign that it is compiled."""
+        if 0 <= self.compiles_at < step:
+            self.compiles_at = -1
+            emit(CompileEnded())
+        self.show_progress(step, total)
+
+
+def _tell_start(step: int, max_steps: int) -> None:
+    if step > 0:
+        emit(Resumed(stage=STAGE, step=step, max_steps=max_steps))
+
+
+def _stopped_at(step: int, max_steps: int) -> RunStopped:
+    return RunStopped(f"{STAGE} at step {max(step, 0):,} of {max_steps:,}")
 
 
 def _show_batch(batch: list[list[int]], decode: Decode) -> None:

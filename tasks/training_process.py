@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.progress import no_guard
+from tasks.stopping import stop_switch
 
 if TYPE_CHECKING:
     from lm.training.job import TrainJob, TrainResult
@@ -34,13 +35,14 @@ def train_in_processes(
 
     Raises:
         RuntimeError: The training failed; its own message is on standard error.
+        RunStopped: The run was stopped.
     """
     from lm.machine.distributed import torchrun_command
     from lm.training.run_file import read_result, write_job
 
     path = job.output_dir / "run.json"
     write_job(path, job)
-    seen = _newest(job)
+    seen = newest_step(job)
     # torchrun's agent ends what is left of its processes after this time, by default 30 s.
     environment = os.environ | {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(int(SAVE_TIMEOUT_S - 10))}
     command = torchrun_command(path, job.options.num_processes)
@@ -53,6 +55,7 @@ def train_in_processes(
     finally:
         _end(process)
         _report_newer(job, seen, on_checkpoint)
+    stop_switch().check()  # Ctrl-C reaches the processes too
     if code := process.returncode:
         raise RuntimeError(
             f"training in {job.options.num_processes} processes ended with exit code {code}; "
@@ -64,13 +67,13 @@ def train_in_processes(
 def _report_newer(job: TrainJob, seen: int, on_checkpoint: OnCheckpoint) -> int:
     from lm.checkpoint.folder import checkpoint_path
 
-    step = _newest(job)
+    step = newest_step(job)
     if step > seen:
         on_checkpoint(step, checkpoint_path(job.checkpoints, step))
     return step
 
 
-def _newest(job: TrainJob) -> int:
+def newest_step(job: TrainJob) -> int:
     """Return the step of the newest checkpoint, -1 where there is none."""
     from lm.checkpoint.folder import list_checkpoints
 

@@ -7,6 +7,7 @@ import click
 import typer
 
 from flows.cli import account, artifacts, deploy, generate, plan, run, tokenizer, ui
+from flows.cli.stopping import INTERRUPTED
 
 app = typer.Typer(
     name="owt",
@@ -37,20 +38,24 @@ def main() -> None:
     try:
         code = app(arguments, standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
-        _stop(130)
+        _stop(INTERRUPTED)
     except BaseException as error:
         if type(error).__name__ == "TerminationSignal":  # Prefect's, which is not imported here
             _stop(143)
         if debug or not isinstance(error, Exception):
             raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            sys.exit(0)  # the help is printed
         print(f"owt: error: {one_line(error)}", file=sys.stderr)
         is_mistake = isinstance(error, USER_MISTAKES) or is_usage_error(error)
         sys.exit(2 if is_mistake else 1)
+    if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+        _stop(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _stop(code: int) -> NoReturn:
-    print("owt: interrupted; the same command resumes from here", file=sys.stderr)
+    print("owt: interrupted", file=sys.stderr)
     sys.exit(code)
 
 

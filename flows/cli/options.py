@@ -26,6 +26,9 @@ From = Annotated[str, typer.Option("--from", help="Perform this stage and what f
 Force = Annotated[
     list[str] | None, typer.Option("--force", help="Build this stage again; may be repeated.")
 ]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show Prefect's and MLflow's own records, too.")
+]
 
 
 def overlay_of(config: Path | None) -> RawConfig | None:

@@ -1,17 +1,29 @@
 """`owt run`: the whole pipeline, or one stage of it, in this process."""
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import rich
 from rich.markup import escape
 
 from artifacts.identity import Reference
 from artifacts.record import JsonObject
-from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of, typed
-from flows.cli.servers import ended_by_signals
+from flows.cli.options import (
+    ConfigFile,
+    Force,
+    From,
+    Only,
+    Preset,
+    Settings,
+    Verbose,
+    overlay_of,
+    typed,
+)
 from flows.cli.shared_server import refuse_silent_server, using_server
+from flows.cli.stopping import INTERRUPTED, command_line, stopping_on_signals
 from flows.cli.tables import plain_table, print_table
 from flows.config import resolve_config
 from flows.presets import find_preset
@@ -21,6 +33,8 @@ from flows.settings import (
     prepare_environment,
     set_prefect_api_url,
 )
+from tasks.events import Preparing, emit
+from tasks.stopping import RunStopped, StopSwitch, result_of
 
 
 def run(
@@ -30,6 +44,7 @@ def run(
     only: Only = "",
     start_from: From = "",
     force: Force = None,
+    verbose: Verbose = False,
 ) -> None:
     """Run the pipeline; what is cached and sound is not built again."""
     overlay = overlay_of(config)
@@ -42,20 +57,41 @@ def run(
 
     check_is_there(resolved.corpus)
     select_stages(only=only, start_from=start_from, force=force or ())
-    with prefect_server(root), ended_by_signals():
-        from flows.logs import readable_console
+    parameters = {
+        "preset": preset,
+        "overrides": settings or [],
+        "config": overlay,
+        "only": only,
+        "start_from": start_from,
+        "force": force or [],
+    }
+    from flows.view.showing import showing_run, write_line
+
+    command = typed("run", preset, config, settings)
+    try:
+        with showing_run(root, verbose=verbose) as log, stopping_on_signals(root) as switch:
+            summary = _perform(root, parameters, switch, verbose=verbose, command=command)
+    except RunStopped as stop:
+        write_line(f"stopped {stop}".strip() + f"; resume with: {command_line()}")
+        sys.exit(INTERRUPTED)
+    show_summary(summary)
+    rich.print(f"[dim]log: {escape(str(log))}[/dim]")
+
+
+def _perform(
+    root: Path, parameters: dict[str, Any], switch: StopSwitch, *, verbose: bool, command: str
+) -> JsonObject:
+    emit(Preparing(what="starting Prefect's server"))
+    with prefect_server(root):
+        emit(Preparing(what="loading Prefect"))
+        from flows.logs import quiet_engines, send_last_records
         from flows.pipeline import owt_pipeline
 
-        with readable_console(), complete_hints(typed("run", preset, config, settings)):
-            summary = owt_pipeline(
-                preset=preset,
-                overrides=settings or [],
-                config=overlay,
-                only=only,
-                start_from=start_from,
-                force=force or [],
-            )
-    show_summary(summary)
+        quiet = nullcontext() if verbose else quiet_engines()
+        with quiet, switch.holding(), complete_hints(command):
+            state: Any = owt_pipeline(**parameters, return_state=True)
+            send_last_records()
+            return result_of(state)
 
 
 @contextmanager

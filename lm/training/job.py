@@ -11,6 +11,11 @@ from lm.training.metrics_log import Metrics
 class TrainingStoppedError(Exception):
     """The caller asked to stop. The run is saved and can be resumed, or a note says why not."""
 
+    def __init__(self, step: int, max_steps: int) -> None:
+        super().__init__(f"stopped on request after step {step} of {max_steps}")
+        self.step = step
+        self.max_steps = max_steps
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainJob:
@@ -47,6 +52,8 @@ class Callbacks:
     """Gets (steps done, steps in all); with a clock the latter is an estimate."""
     on_first_batch: Callable[[list[list[int]]], None] | None = None
     """Gets the token ids of the first batch, before the first step."""
+    on_start: Callable[[int, bool], None] | None = None
+    """Gets (steps done so far, whether the next one compiles), before the first step."""
     stop_requested: Callable[[], bool] | None = None
     """Is asked before every step. If one process answers yes, all processes save and leave."""
 

@@ -206,7 +206,7 @@ def _stop_if_requested(run: TrainingRun, outputs: Outputs) -> None:
     asked = outputs.callbacks.stop_requested
     wanted = asked is not None and asked()
     if any_process(wanted, run.processes, run.device):
-        raise TrainingStoppedError(f"stopped on request after step {run.step}")
+        raise TrainingStoppedError(run.step, run.train_config.max_steps)
 
 
 def _save_on_the_way_out(run: TrainingRun, outputs: Outputs, error: BaseException) -> None:

@@ -91,6 +91,8 @@ def _run(run: TrainingRun, outputs: Outputs) -> None:
             run.peak_flops = measure_peak_flops(run.device, run.train_config.precision)
             if on_first_batch is not None and run.processes.is_first:
                 on_first_batch(run.loader.load(run.state.step).tolist())
+            if outputs.callbacks.on_start is not None:
+                outputs.callbacks.on_start(run.state.step, run.plan.compile)
             run_to_the_end(run, outputs)
     finally:
         run.loader.close()

@@ -1,9 +1,9 @@
 """Training as a process: `python -m lm.training.worker run.json`, alone or under torchrun.
 
 This process belongs to the run, so it does what a library must not: it reads torchrun's
-environment and handles SIGTERM. Before each step `train` asks whether the signal came; if so, all
-processes save and leave at the same step. After the last step the signal changes nothing: only the
-weights are still to be written.
+environment and handles SIGTERM and SIGINT. Before each step `train` asks whether one came; if so,
+all processes save and leave at the same step. After the last step a signal changes nothing: only
+the weights are still to be written.
 """
 
 import os
@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> int:
         return 2
     path = Path(arguments[0])
     stop = StopSignal()
-    signal.signal(signal.SIGTERM, stop.handle)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a terminal sends SIGINT to its whole group
+        signal.signal(number, stop.handle)
     job = read_job(path)
     is_first = _join_processes(job.options)
     try:

@@ -11,7 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from artifacts.lease.builder_process import this_process
-from tasks.dead_runs import FLOW_RUN_TAG, PROCESS_TAG, DeadRun, end_dead_runs, process_tag
+from tasks.dead_runs import FLOW_RUN_TAG, PROCESS_TAG, DeadRun, end_runs_of, process_tag
 from tasks.tracking import TrackingTarget, start_pipeline_run
 
 
@@ -35,7 +35,7 @@ def status_of(target: TrackingTarget, run_id: str) -> Any:
 
 def test_only_the_runs_of_dead_processes_end(target: TrackingTarget) -> None:
     """A dead process's run and the one below it are KILLED; others stay, also foreign ones."""
-    assert end_dead_runs(target) == []
+    assert end_runs_of(target) == []
     tags = {PROCESS_TAG: dead_process(), FLOW_RUN_TAG: "a-flow-run"}
     dead = start_pipeline_run(target, name="dead", params={}, tags=tags)
     client = MlflowClient(tracking_uri=target.uri)
@@ -46,15 +46,15 @@ def test_only_the_runs_of_dead_processes_end(target: TrackingTarget) -> None:
         start_pipeline_run(target, name="foreign", params={}, tags=tags).run_id
         for tags in ({}, {PROCESS_TAG: "no JSON"}, {PROCESS_TAG: '{"pid": 3}'})
     ]
-    assert end_dead_runs(target) == [DeadRun(dead.run_id, "a-flow-run")]
+    assert end_runs_of(target) == [DeadRun(dead.run_id, "a-flow-run")]
     assert [status_of(target, run_id) for run_id in (dead.run_id, below)] == ["KILLED"] * 2
     assert {status_of(target, run_id) for run_id in (mine.run_id, *foreign)} == {"RUNNING"}
-    assert end_dead_runs(target) == []
+    assert end_runs_of(target) == []
 
 
 def test_without_mlflow_nothing_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A database that cannot be opened is a warning, not an error."""
     (tmp_path / "file").touch()
     target = TrackingTarget(uri=f"sqlite:///{tmp_path}/file/mlflow.db", experiment="e")
-    assert end_dead_runs(target) == []
+    assert end_runs_of(target) == []
     assert "killed runs stay as they are" in caplog.text

@@ -1,0 +1,45 @@
+"""How a run is named for people: its preset, and what differs from it."""
+
+import dataclasses
+from pathlib import PurePosixPath
+
+from flows.config import PipelineConfig
+from tasks.tracking import flatten
+
+
+def differences(config: PipelineConfig, preset: PipelineConfig) -> dict[str, str]:
+    """Return the settings that differ from the preset, by `section.field`, with short values.
+
+    How a run is done, the section `run`, is left out, and so is what follows from another field.
+    """
+    here, there = (flatten(dataclasses.asdict(item)) for item in (config, preset))
+    return {
+        name: short(value)
+        for name, value in here.items()
+        if value != there[name]
+        if not name.startswith("run.") and name != "model.vocab_size"
+    }
+
+
+def title_of(preset: str, different: dict[str, str]) -> str:
+    """Return a name for people; fields go without their section.
+
+    >>> title_of("smoke", {"train_lm.max_steps": "60"})
+    'smoke max_steps=60'
+    """
+    fields = [f"{name.rpartition('.')[2]}={value}" for name, value in different.items()]
+    return " ".join([preset, *fields])
+
+
+def short(value: object) -> str:
+    """Write a value in few characters: of an address or path the last part, of a float no zeros.
+
+    >>> short("/somewhere/far/train.txt.gz"), short(0.0003), short(("def ", "The "))
+    ('train.txt.gz', '0.0003', 'def,The')
+    """
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (list, tuple)):
+        return ",".join(short(item) for item in value)
+    text = str(value).strip()
+    return PurePosixPath(text).name if "/" in text else text
