@@ -44,7 +44,7 @@ class StageMissed:
     """The stage's artifact is not there, and will be built."""
 
     reason: str = ""
-    """More than that it is not there: it was damaged, or is built again because it was asked for."""
+    """Where more is to say than that it is not there: it was damaged, or this was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ def _forward(path: Path, *contents: str) -> list[int]:
     run, offsets = _Rows(), {path: 0}
     for content in contents:
         path.write_text(content)
-        _forward_new_lines(run, offsets)
+        _forward_new_lines(run.log_metric_rows, offsets)
     return run.steps
 
 
