@@ -5,7 +5,6 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from flows.view import board as board_module
 from flows.view.board import Board
 from flows.view.lines import PlainView
 from flows.view.live import LiveView
@@ -87,7 +86,7 @@ def test_a_training_shows_its_numbers_and_its_curve() -> None:
 def test_the_rate_counts_only_what_this_run_did(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of an earlier run make neither the rate higher nor the remaining time shorter."""
     now = [100.0]
-    monkeypatch.setattr(board_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     board = told(*BEGINNING, *TRAINING)
     assert board.row is not None
     assert board.row.work is not None
