@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from flows.cli.options import program
 from flows.settings import EXPERIMENT, tracking_uri
 from tasks.events import Noted, emit
 from tasks.stopping import StopSwitch, stopped_by
@@ -71,4 +72,4 @@ def _end_own_runs(root: Path) -> None:
 
 def command_line() -> str:
     """Return this command as one would type it."""
-    return shlex.join(["owt", *sys.argv[1:]])
+    return shlex.join([*program(), *sys.argv[1:]])

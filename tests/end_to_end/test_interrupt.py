@@ -96,7 +96,7 @@ def test_ctrl_c_saves_and_a_second_one_stops_at_once(tmp_path: Path) -> None:
     assert first.process.returncode == 130
     assert "saving, then stopping; press Ctrl-C again to stop at once" in shown
     (step,) = re.findall(rf"stopped train_lm at step ([\d,]+) of {STEPS:,}", shown)
-    assert "resume with: owt run --set tokenizer.vocab_size=300" in shown
+    assert "resume with: python -m flows run --set tokenizer.vocab_size=300" in shown
     assert not re.search("Traceback|ERROR|Crash", shown), shown
     assert states(data_root) == {"KILLED", "Cancelled"}
 
