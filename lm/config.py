@@ -22,6 +22,8 @@ CompileSwitch = Literal["auto", "on", "off"]
 AttentionBackend = Literal["auto", "math", "sdpa"]
 Decisions = Literal["auto", "host", "device"]
 TokenPlace = Literal["auto", "mapped", "device"]
+Products = Literal["auto", "separate", "joined"]
+GraphSwitch = Literal["auto", "on", "off"]
 
 
 def _check_choice(name: str, value: str, allowed: Collection[str]) -> None:
@@ -318,6 +320,11 @@ class RunOptions:
     tokens: TokenPlace = "auto"
     """Where batches are cut: from the mapped files, or on the device; auto: on a CUDA device in
     whose memory the training tokens fit."""
+    products: Products = "auto"
+    """Products that share their input (q, k, v; w1, w3): one each, or joined; auto: joined in
+    compiled code on a CUDA device."""
+    graphs: GraphSwitch = "auto"
+    """CUDA graphs, which launch a whole step at once; auto: for small steps and generation."""
 
     def __post_init__(self) -> None:
         """Refuse values that no run can use."""
@@ -326,6 +333,8 @@ class RunOptions:
         _check_choice("attention", self.attention, ("auto", "math", "sdpa"))
         _check_choice("decisions", self.decisions, ("auto", "host", "device"))
         _check_choice("tokens", self.tokens, ("auto", "mapped", "device"))
+        _check_choice("products", self.products, ("auto", "separate", "joined"))
+        _check_choice("graphs", self.graphs, ("auto", "on", "off"))
         non_negative = (
             "micro_batch_size",
             "checkpoint_steps",

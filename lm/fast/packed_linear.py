@@ -53,7 +53,10 @@ def packed_kernels(model: TransformerLM, kernels: Kernels, num_rows: int) -> Ker
 
     packed: LinearKernel = linear
 
+    def projections(x: Tensor, weights: tuple[Tensor, ...], /) -> tuple[Tensor, ...]:
+        return tuple(packed(x, weight) for weight in weights)
+
     def swiglu(x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, /) -> Tensor:
         return packed(functional.silu(packed(x, w1)) * packed(x, w3), w2)
 
-    return replace(kernels, linear=packed, swiglu=swiglu)
+    return replace(kernels, linear=packed, projections=projections, swiglu=swiglu)

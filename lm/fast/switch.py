@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lm.fast.blocked_attention import blocked_attention
+from lm.fast.joined_products import joined_projections, joined_swiglu
 from lm.machine.probe import Plan
 from lm.model.functional import rms_normalize, rotate_pairs
 from lm.model.kernels import FAITHFUL, Kernels
@@ -48,6 +49,7 @@ def _blocked_attention(
 
 FAST = Kernels(
     linear=lambda x, weight, /: functional.linear(x, weight),
+    projections=lambda x, weights, /: tuple(functional.linear(x, w) for w in weights),
     embed=lambda token_ids, weight, /: functional.embedding(token_ids, weight),
     rms_normalize=rms_normalize,
     rotate_pairs=rotate_pairs,
@@ -68,4 +70,7 @@ def use_plan(model: TransformerLM, plan: Plan) -> None:
     """Let the model compute as the plan says; weights and outputs stay the same."""
     kernels = FAST if plan.fast else FAITHFUL
     attention = {"sdpa": _attention, "blocked": _blocked_attention, "math": FAITHFUL.attention}
-    use_kernels(model, replace(kernels, attention=attention[plan.attention]))
+    kernels = replace(kernels, attention=attention[plan.attention])
+    if plan.fast and plan.products == "joined":
+        kernels = replace(kernels, projections=joined_projections, swiglu=joined_swiglu)
+    use_kernels(model, kernels)

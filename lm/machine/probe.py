@@ -33,6 +33,10 @@ _USABLE_SHARE = 0.8
 _TOKENS_SHARE = 0.1
 """Share of a GPU's free memory that the training tokens may take: half of what is kept back."""
 
+_GRAPH_TOKENS = 16_384
+"""Tokens of a step up to which it is made a CUDA graph. On an H200 a graph gained nothing at
+32,768 tokens, where the device works longer than the host needs to launch."""
+
 _EXACT_LIMIT = 1e-5
 """Largest relative error of a true fp32 product: n terms are within about sqrt(n) * 2^-24 of the
 true sum, bf16 within 2^-9."""
@@ -67,6 +71,10 @@ class Plan:
     tokens: str = "mapped"
     """Where batches are cut: from the mapped files, or on the device
     (`lm/data/device_tokens.py`)."""
+    products: str = "separate"
+    """Products that share their input: `separate` or `joined` (`lm/fast/joined_products.py`)."""
+    graphs: bool = False
+    """Whether a whole step is one CUDA graph (`lm/training/step_graph.py`)."""
     notes: tuple[str, ...] = ()
     """One line per request or default that could not be met."""
 
@@ -163,6 +171,8 @@ def choose_plan(model_config: ModelConfig, train_config: TrainConfig, options: R
         loss_form=loss_form,
         loss_chunk=loss_chunk,
         decisions=_choose_decisions(device, options),
+        products=_choose_products(device, options, should_compile=should_compile),
+        graphs=_choose_graphs(device, model_config, train_config, options),
         notes=tuple(notes),
     )
 
@@ -202,6 +212,26 @@ def _choose_decisions(device: str, options: RunOptions) -> str:
     if options.decisions != "auto":
         return options.decisions
     return "device" if device == "cuda" and options.fast else "host"
+
+
+def _choose_products(device: str, options: RunOptions, *, should_compile: bool) -> str:
+    if options.products != "auto":
+        return options.products
+    return "joined" if device == "cuda" and should_compile else "separate"
+
+
+def _choose_graphs(
+    device: str, model_config: ModelConfig, train_config: TrainConfig, options: RunOptions
+) -> bool:
+    is_possible = (
+        device == "cuda"
+        and _choose_decisions(device, options) == "device"
+        and options.num_processes == 1
+    )
+    if not is_possible or options.graphs == "off":
+        return False
+    tokens = train_config.batch_size * model_config.context_length
+    return options.graphs == "on" or tokens <= _GRAPH_TOKENS
 
 
 def choose_token_place(device: str, options: RunOptions, *, size_bytes: int) -> str:

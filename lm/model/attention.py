@@ -64,9 +64,11 @@ class MultiHeadSelfAttention(nn.Module):
         first_values: Float[Tensor, "... g seq k"] | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return queries, keys, values as attended, and the values before mixing."""
-        queries = split_heads(self.q_proj(x), self.num_heads)  # (B, H, T, K)
-        keys = split_heads(self.k_proj(x), self.kv_heads)  # (B, G, T, K)
-        values = split_heads(self.v_proj(x), self.kv_heads)  # (B, G, T, K)
+        weights = (self.q_proj.weight, self.k_proj.weight, self.v_proj.weight)
+        projected = self.kernels.projections(x, weights)
+        queries = split_heads(projected[0], self.num_heads)  # (B, H, T, K)
+        keys = split_heads(projected[1], self.kv_heads)  # (B, G, T, K)
+        values = split_heads(projected[2], self.kv_heads)  # (B, G, T, K)
         if self.q_norm is not None and self.k_norm is not None:
             queries, keys = self.q_norm(queries), self.k_norm(keys)
         if self.rope is not None:

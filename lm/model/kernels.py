@@ -20,6 +20,11 @@ LinearKernel = Callable[
 ]
 """(x, weight) -> x W^T."""
 
+ProjectionsKernel = Callable[
+    [Float[Tensor, "... d_in"], tuple[Tensor, ...]], tuple[Float[Tensor, "..."], ...]
+]
+"""(x, weights) -> x W^T for each of them."""
+
 EmbedKernel = Callable[[Int[Tensor, "..."], Float[Tensor, "vocab d"]], Float[Tensor, "... d"]]
 """(token_ids, weight) -> one row of the matrix for each id."""
 
@@ -70,6 +75,7 @@ class Kernels:
     """The computations of one path."""
 
     linear: LinearKernel
+    projections: ProjectionsKernel
     embed: EmbedKernel
     rms_normalize: RmsNormKernel
     rotate_pairs: RotateKernel
@@ -79,6 +85,10 @@ class Kernels:
 
 def _linear(x: Tensor, weight: Tensor, /) -> Tensor:
     return x @ weight.T
+
+
+def _projections(x: Tensor, weights: tuple[Tensor, ...], /) -> tuple[Tensor, ...]:
+    return tuple(x @ weight.T for weight in weights)
 
 
 def _embed(token_ids: Tensor, weight: Tensor, /) -> Tensor:
@@ -104,6 +114,7 @@ def _attention(
 
 FAITHFUL = Kernels(
     linear=_linear,
+    projections=_projections,
     embed=_embed,
     rms_normalize=rms_normalize,
     rotate_pairs=rotate_pairs,

@@ -19,6 +19,8 @@ CHOICES_THAT_CHANGE_BITS = (
     "loss_form",
     "loss_chunk",
     "decisions",
+    "products",
+    "graphs",
 )
 """Fields of a plan that a resumed run keeps, so that it rounds as it did before."""
 

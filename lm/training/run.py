@@ -27,6 +27,7 @@ from lm.training.compiled import LossFunction, build_loss, compile_loss
 from lm.training.job import TrainJob
 from lm.training.resume import config_facts
 from lm.training.state import TrainState, state_from_json, state_to_json
+from lm.training.step_graph import StepGraph
 
 ANCHOR_INTERVAL = 512
 """Steps between anchors: four windows of `lm/training/spikes.py`. Steps and not minutes, so that
@@ -67,6 +68,8 @@ class TrainingRun:
     """Whether weights, optimizer and state belong to the same step."""
     ahead: Ahead | None = None
     """What the device has done and the host has not read; None where the host decides."""
+    graph: StepGraph | None = None
+    """The step as one CUDA graph; made with the first step, where the plan says so."""
 
     @property
     def step(self) -> int:
@@ -178,4 +181,6 @@ def restore(run: TrainingRun, checkpoint: Checkpoint) -> None:
     run.state = state_from_json(checkpoint.facts["state"])
     if run.ahead is not None:
         run.ahead.load(run.state)
+    if run.graph is not None:
+        run.graph.forget()
     run.is_whole = True

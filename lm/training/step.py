@@ -7,6 +7,7 @@ where the device decides and the host reads it later (`lm/training/ahead.py`), f
 import math
 import time
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -20,6 +21,7 @@ from lm.training.ahead import Ahead, clipping, decide
 from lm.training.run import TrainingRun
 from lm.training.spikes import is_spike, remember
 from lm.training.state import TrainState
+from lm.training.step_graph import StepGraph
 
 
 def take_step(run: TrainingRun) -> None:
@@ -97,8 +99,15 @@ def apply_gradients(run: TrainingRun, loss: float, norm: Float[Tensor, ""]) -> N
 def start_step(run: TrainingRun, ahead: Ahead, windows: Int[Tensor, "batch window"]) -> None:
     """Start a step on the device, which decides itself; the host waits for nothing."""
     rate = _set_rates(run)
+    rates = [group["lr"] for group in run.optimizer.param_groups]
+    if run.plan.graphs and run.graph is None:
+        step = partial(update_on_device, run, ahead)
+        run.graph = StepGraph(step, len(rates), run.device)
     run.is_whole = False
-    update_on_device(run, ahead, windows, [group["lr"] for group in run.optimizer.param_groups])
+    if run.graph is None:
+        update_on_device(run, ahead, windows, rates)
+    else:
+        run.graph.take(windows.to(run.device, non_blocking=True), rates)
     ahead.rates.append(rate)
     run.is_whole = True
 

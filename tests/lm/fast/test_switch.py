@@ -77,8 +77,13 @@ def test_fast_equals_faithful(dtype: torch.dtype, changes: dict[str, Any], z_los
     model = build(**changes).to(dtype)
     faithful = plan(fast=False, attention="math")
     expected, gradients = loss_and_gradients(model, faithful, z_loss=z_loss)
-    for attention in ("sdpa", "math"):
-        chosen = plan(fast=True, attention=attention)
+    for choices in (
+        {"attention": "sdpa"},
+        {"attention": "math"},
+        {"products": "joined", "loss_form": "whole"},
+        {"products": "joined", "loss_form": "loop", "loss_chunk": 20},
+    ):
+        chosen = plan(fast=True, **choices)
         total, fast_gradients = loss_and_gradients(model, chosen, z_loss=z_loss)
         torch.testing.assert_close(total, expected, rtol=TOLERANCE[dtype], atol=0)
         assert_gradients_close(fast_gradients, gradients, TOLERANCE[dtype])
@@ -116,6 +121,20 @@ def test_token_losses_average_to_the_training_loss(precision: Precision) -> None
         losses = token_losses(model, inputs, targets, precision=precision, fast=fast)
         assert losses.shape == targets.shape
         torch.testing.assert_close(losses.mean(), expected.cross_entropy, rtol=5e-3, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("form", ["unrolled", "whole"])
+def test_model_and_loss_are_one_graph(form: str) -> None:
+    """Forward and backward are traced whole, with every option that changes the code."""
+    model = build(qk_norm=True, num_kv_heads=2, value_residual=True, logit_softcap=5.0)
+    chosen = plan(fast=True, products="joined", loss_form=form)
+    loss = build_loss(model, chosen, precision="bf16", z_loss=0.01)
+    traced = torch.compile(loss, backend="aot_eager", fullgraph=True, dynamic=False)
+    torch.autograd.backward(traced(*batch()).total)
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_the_switch_reaches_every_layer() -> None:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from lm.training.outputs import open_outputs
 from lm.training.run import TrainingRun, build_run, open_splits, restore
 from lm.training.spikes import is_spike, remember
 from lm.training.state import WINDOW, TrainState, state_from_json
-from lm.training.step import take_step
+from lm.training.step import take_step, update_on_device
+from lm.training.step_graph import StepGraph, Work
 from lm.training.train import train
 
 TINY = ModelConfig(vocab_size=64, context_length=16, d_model=32, num_layers=2, num_heads=2, d_ff=64)
@@ -93,6 +95,52 @@ def test_a_step_asks_the_host_nothing(run: TrainingRun) -> None:
         with pytest.raises(AssertionError, match="_local_scalar_dense"):
             float(torch.ones(()))
     assert (run.step, run.state.step) == (2, 0)
+
+
+def test_a_recorded_step_takes_new_windows_and_rates(tmp_path: Path) -> None:
+    """Replayed from the fourth step on, through fixed tensors: the same state and weights."""
+    recordings: list[Work] = []
+
+    def record(work: Work) -> Work:
+        recordings.append(work)
+        return work
+
+    runs = []
+    config = replace(BRIEF, optimizer="muon", log_interval=12)
+    for name in ("plain", "graph"):
+        run = new_run(job_in(tmp_path / name, config))
+        if name == "graph":
+            assert run.ahead is not None
+            step = partial(update_on_device, run, run.ahead)
+            run.graph = StepGraph(step, 3, run.device, record=record)
+        for _ in range(6):
+            take_step(run)
+        run.loader.close()
+        runs.append([parameter.detach() for parameter in run.model.parameters()])
+    assert len(recordings) == 1
+    for left, right in zip(*runs, strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=1e-5)
+
+
+def test_a_step_that_cannot_be_recorded_is_taken_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One warning, and each step is done once."""
+
+    def refuse(work: Work) -> Work:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    taken: list[float] = []
+    graph = StepGraph(
+        lambda windows, rates: taken.append(float(windows.sum()) + float(rates[0])),
+        1,
+        torch.device("cpu"),
+        record=refuse,
+    )
+    for number in range(6):
+        graph.take(torch.full((1, 1), number), [0.5])
+    assert taken == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("spoiled", [math.nan, 1e3])
