@@ -11,7 +11,11 @@ from pathlib import Path
 
 EXPERIMENT = "owt-pipeline"
 
-MLFLOW_PAGE = "http://127.0.0.1:5000"
+MLFLOW_PORT = 5000
+PREFECT_PORT = 4200
+"""Ports of `owt ui`, which are those of the tools themselves."""
+
+MLFLOW_PAGE = f"http://127.0.0.1:{MLFLOW_PORT}"
 """Where `owt ui` serves MLflow's page unless it is told another port."""
 
 QUIET_DEFAULTS = {

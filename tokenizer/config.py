@@ -43,7 +43,8 @@ class TokenizerConfig:
     """A name in `tokenizer.patterns.PATTERNS` or a regex of the user's. Default: GPT-2's."""
 
     tie_break: TieBreak = "lexicographic"
-    """Default: CS336's rule, the lexicographically greater pair of byte strings."""
+    """Which of equally frequent pairs is merged first. Default: CS336's rule, the lexicographically
+    greater pair of byte strings."""
 
     range_bytes: int = 64 * 2**20
     """Bytes of each range that is counted and encoded on its own; an encoded range is a shard.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import rich
 import typer
 
-from flows.cli.options import Settings
+from flows.cli.options import AsJson, Settings
 from flows.cli.tables import plain_table, print_table
 from flows.config import PipelineConfig, nearest, read_overlay, resolve_config
 from flows.presets import PRESETS, find_preset, gpt2
@@ -52,7 +52,7 @@ def account(
     steps: Annotated[int, typer.Option(help="0: the training's.")] = 0,
     mfu: Annotated[float, typer.Option(help="Share of the peak that is reached.")] = 0.5,
     settings: Settings = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print parameters, FLOPs, memory and training time of a model, counted from its shape."""
     from lm.accounting.account import account_for, count_forward

@@ -12,6 +12,8 @@ from artifacts.content_hash import forget
 from artifacts.names import local_place
 from artifacts.record import Record
 from artifacts.store import Store, list_records, open_store, resolve, scan_records
+from flows.cli.completion import complete_artifact, complete_stage
+from flows.cli.options import AsJson
 from flows.cli.tables import format_seconds, plain_table, print_table
 from flows.settings import data_root, store_url
 from tasks.progress import format_bytes
@@ -19,7 +21,11 @@ from tasks.progress import format_bytes
 app = typer.Typer(help="List, show, verify and trace artifacts.", no_args_is_help=True)
 
 Name = Annotated[
-    str, typer.Argument(help="A stage, stage/fingerprint, a fingerprint's start, or a label.")
+    str,
+    typer.Argument(
+        help="A stage, stage/fingerprint, a fingerprint's start, or a label.",
+        autocompletion=complete_artifact,
+    ),
 ]
 StoreUrl = Annotated[
     str, typer.Option("--store", help="Folder or URL; default: artifacts in the data root.")
@@ -28,10 +34,18 @@ StoreUrl = Annotated[
 
 @app.command("ls")
 def ls(
-    stage: Annotated[str, typer.Argument(help="Only this stage.")] = "", store: StoreUrl = ""
+    stage: Annotated[
+        str, typer.Argument(help="Only this stage.", autocompletion=complete_stage)
+    ] = "",
+    store: StoreUrl = "",
+    as_json: AsJson = False,
 ) -> None:
     """List the artifacts, newest first."""
     opened = _open(store)
+    if as_json:
+        records = [record.to_json() for record in list_records(opened, stage or None)]
+        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
+        return
     left, right = ("artifact", "labels", "made at"), ("files", "size", "seconds")
     table = plain_table(f"Store: {opened.url}", left, right)
     for record in list_records(opened, stage or None):

@@ -9,26 +9,64 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.completion import complete_preset, complete_setting, complete_stage
 from flows.config import RawConfig, read_overlay
+from flows.presets import PRESETS
+from flows.stage_names import stage_names
 
 Preset = Annotated[
-    str, typer.Option("--preset", "-p", help="smoke, tinystories-cpu, tinystories, openwebtext.")
+    str,
+    typer.Option("--preset", "-p", help=f"{', '.join(PRESETS)}.", autocompletion=complete_preset),
+]
+Corpus = Annotated[
+    str,
+    typer.Option(
+        "--corpus", help="Text of your own: a file, a folder or an address; sizes the run for it."
+    ),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="TOML file of sections over the preset.")
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", help="section.field=value over both; may be repeated."),
+    typer.Option(
+        "--set",
+        "-s",
+        help="section.field=value over both; may be repeated. `owt config` lists the fields.",
+        autocompletion=complete_setting,
+    ),
 ]
-Only = Annotated[str, typer.Option("--only", help="Perform this stage alone.")]
-From = Annotated[str, typer.Option("--from", help="Perform this stage and what follows.")]
+STAGE_LIST = ", ".join(stage_names())
+Only = Annotated[
+    str,
+    typer.Option(
+        "--only",
+        help=f"Perform this stage alone. One of {STAGE_LIST}.",
+        autocompletion=complete_stage,
+    ),
+]
+From = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        help="Perform this stage and those after it.",
+        autocompletion=complete_stage,
+    ),
+]
 Force = Annotated[
-    list[str] | None, typer.Option("--force", help="Build this stage again; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--force",
+        help="Build this stage again though it is cached; may be repeated.",
+        autocompletion=complete_stage,
+    ),
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show Prefect's and MLflow's own records, too.")
 ]
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def overlay_of(config: Path | None) -> RawConfig | None:
@@ -37,10 +75,15 @@ def overlay_of(config: Path | None) -> RawConfig | None:
 
 
 def typed(
-    command: str, preset: str, config: Path | None = None, settings: Sequence[str] | None = None
+    command: str,
+    preset: str,
+    config: Path | None = None,
+    settings: Sequence[str] | None = None,
+    corpus: str = "",
 ) -> str:
-    """Return a command with the user's own preset, file and settings, as it can be pasted."""
+    """Return a command with the user's own preset, text, file and settings, as it can be pasted."""
     words = [*program(), *command.split(), "--preset", preset]
+    words += ["--corpus", corpus] if corpus else []
     words += ["--config", str(config)] if config else []
     for setting in settings or ():
         words += ["--set", setting]

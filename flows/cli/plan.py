@@ -12,7 +12,18 @@ import rich
 import typer
 from rich.markup import escape
 
-from flows.cli.options import ConfigFile, Force, From, Only, Preset, Settings, overlay_of
+from flows.cli.options import (
+    AsJson,
+    ConfigFile,
+    Corpus,
+    Force,
+    From,
+    Only,
+    Preset,
+    Settings,
+    overlay_of,
+)
+from flows.cli.own_text import own_text
 from flows.cli.tables import format_seconds, plain_table, print_table
 from flows.config import PipelineConfig, resolve_config
 from flows.presets import find_preset
@@ -29,18 +40,21 @@ COLORS = {"HIT": "cyan", "MISS": "green", "STALE": "red", "LOCKED": "yellow", "U
 
 def plan(
     preset: Preset = "smoke",
+    corpus: Corpus = "",
     config: ConfigFile = None,
     settings: Settings = None,
     only: Only = "",
     start_from: From = "",
     force: Force = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Add the config, and predicted and measured.")
     ] = False,
 ) -> None:
     """Print which stages are cached, which will be built and why, and what that will take."""
-    resolved = resolve_config(find_preset(preset), overlay_of(config), settings or ())
+    overlay = overlay_of(config)
+    overrides = own_text(corpus, preset, overlay, settings or ())
+    resolved = resolve_config(find_preset(preset), overlay, overrides)
     root = data_root()
     prepare_environment(root)
 

@@ -1,5 +1,6 @@
 """`owt run`: the whole pipeline, or one stage of it, in this process."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -7,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import rich
+import typer
 from rich.markup import escape
 
 from artifacts.identity import Reference
 from artifacts.record import JsonObject
 from flows.cli.options import (
+    AsJson,
     ConfigFile,
+    Corpus,
     Force,
     From,
     Only,
@@ -22,6 +26,7 @@ from flows.cli.options import (
     overlay_of,
     typed,
 )
+from flows.cli.own_text import own_text
 from flows.cli.shared_server import refuse_silent_server, using_server
 from flows.cli.stopping import INTERRUPTED, command_line, stopping_on_signals
 from flows.cli.tables import plain_table, print_table
@@ -39,17 +44,20 @@ from tasks.stopping import RunStopped, StopSwitch, result_of
 
 def run(
     preset: Preset = "smoke",
+    corpus: Corpus = "",
     config: ConfigFile = None,
     settings: Settings = None,
     only: Only = "",
     start_from: From = "",
     force: Force = None,
     verbose: Verbose = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run the pipeline; what is cached and sound is not built again."""
     overlay = overlay_of(config)
     # Bad input is refused here, before anything is started.
-    resolved = resolve_config(find_preset(preset), overlay, settings or ())
+    overrides = own_text(corpus, preset, overlay, settings or ())
+    resolved = resolve_config(find_preset(preset), overlay, overrides)
     root = data_root()
     prepare_environment(root)
     from flows.selection import select_stages
@@ -59,7 +67,7 @@ def run(
     select_stages(only=only, start_from=start_from, force=force or ())
     parameters = {
         "preset": preset,
-        "overrides": settings or [],
+        "overrides": overrides,
         "config": overlay,
         "only": only,
         "start_from": start_from,
@@ -67,13 +75,16 @@ def run(
     }
     from flows.view.showing import showing_run, write_line
 
-    command = typed("run", preset, config, settings)
+    command = typed("run", preset, config, settings, corpus)
     try:
         with showing_run(root, verbose=verbose) as log, stopping_on_signals(root) as switch:
             summary = _perform(root, parameters, switch, verbose=verbose, command=command)
     except RunStopped as stop:
         write_line(f"stopped {stop}".strip() + f"; resume with: {command_line()}")
         sys.exit(INTERRUPTED)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        return
     show_summary(summary)
     rich.print(f"[dim]log: {escape(str(log))}[/dim]")
 

@@ -51,20 +51,24 @@ def refuse_taken_ports(servers: Sequence[Server]) -> None:
     """Raise `ValueError` that names the first port on which another program listens."""
     seen: set[int] = set()
     for server in servers:
-        with socket.socket() as probe:
-            # As the servers do: a port whose last connections are still closing is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, server.port))
-                taken = server.port in seen
-            except OSError:
-                taken = True
-        if taken:
+        if server.port in seen or not is_free(server.port):
             raise ValueError(
                 f"port {server.port} on {HOST} is taken; "
                 f"give {server.name} another one with --{server.name}-port"
             )
         seen.add(server.port)
+
+
+def is_free(port: int) -> bool:
+    """Tell whether no program listens on a port of this machine."""
+    with socket.socket() as probe:
+        # As the servers do: a port whose last connections are still closing is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""`owt tokenizer`: train, use and compare tokenizers on plain files, without a pipeline."""
+"""`owt tokenizer`: train, use and compare tokenizers on any text, without a pipeline."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,18 +13,24 @@ import rich
 import typer
 from rich.markup import escape
 
+from flows.cli.options import AsJson
+from flows.cli.texts import plain_texts
 from flows.settings import data_root
 from tasks.progress import format_bytes, progress
+from tokenizer.config import TieBreak, TokenizerConfig
+from tokenizer.special_tokens import END_OF_TEXT
 
 if TYPE_CHECKING:
     from tokenizer.encoding.tokenizer import Tokenizer
 
 app = typer.Typer(help="Train, use and compare tokenizers.", no_args_is_help=True)
 
-Input = Annotated[Path, typer.Option("--input", "-i", help="Text file.")]
-Folder = Annotated[
-    Path, typer.Option("--tokenizer", "-t", help="Folder that `owt tokenizer train` wrote.")
-]
+TEXT_HELP = "Text, .gz, .zst or .parquet file, a folder of them, an address, or - for stdin."
+FOLDER_HELP = "Folder of a tokenizer: of owt, GPT-2, Hugging Face (tokenizer.json) or tiktoken."
+
+Input = Annotated[str, typer.Option("--input", "-i", help=TEXT_HELP)]
+TextColumn = Annotated[str, typer.Option(help="Column of a Parquet file that holds the text.")]
+Folder = Annotated[Path, typer.Option("--tokenizer", "-t", help=FOLDER_HELP)]
 Threads = Annotated[int, typer.Option("--threads", help="0: one per CPU core.")]
 
 SHOWN_TOKENS = 10
@@ -38,42 +45,72 @@ def train(
         list[str] | None, typer.Option(help="May be repeated; default: <|endoftext|>.")
     ] = None,
     pattern: Annotated[str, typer.Option(help="gpt2, cl100k, o200k or a regex.")] = "gpt2",
+    tie_break: Annotated[
+        TieBreak, typer.Option(help="Which of equally frequent pairs is merged first.")
+    ] = "lexicographic",
+    text_column: TextColumn = "text",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
     threads: Threads = 0,
 ) -> None:
     """Train byte-level BPE on a text, and write it in every format that other tools read."""
-    from artifacts.content_hash import content_hash
-    from tokenizer.config import TokenizerConfig
+    special_tokens = tuple(special_token or ("<|endoftext|>",))
+    config = TokenizerConfig(
+        vocab_size=vocab_size,
+        special_tokens=special_tokens,
+        pattern=pattern,
+        tie_break=tie_break,
+    )
+    if not overwrite and output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise ValueError(
+            f"--output ({output}) is there already; name another folder, or give --overwrite"
+        )
+    with plain_texts([text], separator=special_tokens[0], text_column=text_column) as (path,):
+        _train(path, config, output, _num_threads(threads))
+
+
+def _train(text: Path, config: TokenizerConfig, output: Path, num_threads: int) -> None:
     from tokenizer.formats.vocabulary import build_vocab, save_vocabulary
     from tokenizer.training.count import count_pretokens
-    from tokenizer.training.digests import verdict
     from tokenizer.training.train import train_merges
 
-    special_tokens = tuple(special_token or ("<|endoftext|>",))
-    config = TokenizerConfig(vocab_size=vocab_size, special_tokens=special_tokens, pattern=pattern)
     started = time.perf_counter()
     with progress("count pretokens") as on_progress:
         counts = count_pretokens(
             text,
-            pattern=pattern,
-            special_tokens=special_tokens,
-            num_threads=_num_threads(threads),
+            pattern=config.pattern,
+            special_tokens=config.special_tokens,
+            num_threads=num_threads,
             on_progress=on_progress,
         )
     with progress("merge", unit="merges") as on_progress:
-        result = train_merges(counts, config.num_merges, on_progress=on_progress)
-    output.mkdir(parents=True, exist_ok=True)
-    vocab = build_vocab(result.merges, special_tokens)
-    save_vocabulary(output, vocab, result.merges, special_tokens, pattern)
+        result = train_merges(
+            counts, config.num_merges, tie_break=config.tie_break, on_progress=on_progress
+        )
+    vocab = build_vocab(result.merges, config.special_tokens)
+    save_vocabulary(output, vocab, result.merges, config.special_tokens, config.pattern)
     size_bytes, seconds = text.stat().st_size, time.perf_counter() - started
     rich.print(
         f"{len(vocab):,} tokens from {format_bytes(size_bytes)} in {seconds:.1f} s, "
         f"{result.bytes_per_token:.3f} bytes a token; written to {escape(str(output))}"
     )
     if result.is_exhausted:
-        rich.print(f"the text gives no more than {len(vocab):,} tokens of {vocab_size:,}")
-    if pattern == "gpt2" and special_tokens == ("<|endoftext|>",):
+        rich.print(f"the text gives no more than {len(vocab):,} tokens of {config.vocab_size:,}")
+    _compare_with_public(text, config, result.merges)
+
+
+def _compare_with_public(
+    text: Path, config: TokenizerConfig, merges: Sequence[tuple[bytes, bytes]]
+) -> None:
+    """Say whether the merges are those that others get, where this is known of the text."""
+    from artifacts.content_hash import content_hash
+    from tokenizer.training.digests import verdict
+
+    vocab_size = config.vocab_size
+    if config == TokenizerConfig(vocab_size=vocab_size):
         corpus = content_hash(text, memo_dir=None).sha256
-        rich.print(verdict(result.merges, corpus_sha256=corpus, vocab_size=vocab_size).message)
+        found = verdict(merges, corpus_sha256=corpus, vocab_size=vocab_size)
+        if found.status != "unknown":
+            rich.print(found.message)
 
 
 @app.command("encode")
@@ -81,6 +118,7 @@ def encode(
     text: Input,
     tokenizer: Folder,
     output: Annotated[Path, typer.Option("--output", "-o", help="File .npy of token ids.")],
+    text_column: TextColumn = "text",
     threads: Threads = 0,
 ) -> None:
     """Encode a text to a file of uint16 token ids, and a second file of the documents' offsets."""
@@ -89,17 +127,20 @@ def encode(
 
     if output.suffix != ".npy":
         raise ValueError(f"--output ({output}) must end in .npy")
-    started = time.perf_counter()
-    with progress("encode") as on_progress:
-        encoded = encode_file(
-            Tokenizer.from_folder(tokenizer),
-            text,
-            output=output,
-            documents_output=output.with_suffix(".documents.npy"),
-            num_threads=_num_threads(threads),
-            on_progress=on_progress,
-        )
-    seconds = time.perf_counter() - started
+    loaded = Tokenizer.from_folder(tokenizer)
+    separator = _separator(loaded)
+    with plain_texts([text], separator=separator, text_column=text_column) as (path,):
+        started = time.perf_counter()
+        with progress("encode") as on_progress:
+            encoded = encode_file(
+                loaded,
+                path,
+                output=output,
+                documents_output=output.with_suffix(".documents.npy"),
+                num_threads=_num_threads(threads),
+                on_progress=on_progress,
+            )
+        seconds = time.perf_counter() - started
     rich.print(
         f"{encoded.num_tokens:,} tokens of {encoded.num_documents:,} documents in {seconds:.1f} s, "
         f"{format_bytes(encoded.size_bytes / seconds)}/s; written to {escape(str(output))}"
@@ -143,9 +184,12 @@ def stats(text: Input, tokenizer: Folder, threads: Threads = 0) -> None:
     from tokenizer.encoding.tokenizer import Tokenizer
 
     loaded = Tokenizer.from_folder(tokenizer)
-    with progress("encode") as on_progress:
+    with (
+        plain_texts([text], separator=_separator(loaded)) as (path,),
+        progress("encode") as on_progress,
+    ):
         measure = measure_encoding(
-            loaded, text, num_threads=_num_threads(threads), on_progress=on_progress
+            loaded, path, num_threads=_num_threads(threads), on_progress=on_progress
         )
     hours, binary_hours = (
         measure.seconds_for(size) / 3600 for size in (PILE_BYTES, PILE_BINARY_BYTES)
@@ -166,12 +210,14 @@ def compare(
     tokenizers: Annotated[
         list[str], typer.Argument(help="Folders, or names of train_tokenizer artifacts.")
     ],
-    texts: Annotated[list[Path], typer.Option("--input", "-i", help="May be repeated.")],
+    texts: Annotated[
+        list[str], typer.Option("--input", "-i", help=f"{TEXT_HELP} May be repeated.")
+    ],
     documents: Annotated[int, typer.Option(help="Documents that are sampled of each text.")] = 10,
     seed: Annotated[int, typer.Option(help="Determines which documents.")] = 0,
     threads: Threads = 0,
     store: Annotated[str, typer.Option("--store", help="Folder or URL of artifacts.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare tokenizers: compression of sampled documents, speed, vocabularies, training."""
     from flows.cli.tokenizer_tables import print_comparison
@@ -183,12 +229,14 @@ def compare(
     for name in tokenizers:
         opened[name], seconds = _open(name, store)
         phases |= {name: seconds} if seconds else {}
-    paths = {path.stem: str(path) for path in texts}
-    if len(paths) < len(texts):
-        raise ValueError(f"--input: {', '.join(map(str, texts))} must have different names")
+    names = [Path(text).stem for text in texts]
+    if len(set(names)) < len(texts):
+        raise ValueError(f"--input: {', '.join(texts)} must have different names")
     config = ComparisonConfig(num_documents=documents, seed=seed)
-    found = compare_tokenizers(opened, paths, config)
-    with progress("encode") as on_progress:
+    separator = _separator(next(iter(opened.values())))
+    with plain_texts(texts, separator=separator) as files, progress("encode") as on_progress:
+        paths = dict(zip(names, map(str, files), strict=True))
+        found = compare_tokenizers(opened, paths, config)
         found["throughput"] = measure_throughput(
             opened, paths, num_threads=_num_threads(threads), on_progress=on_progress
         )
@@ -213,6 +261,12 @@ def _open(name: str, store: str) -> tuple[Tokenizer, dict[str, float]]:
     record = resolve(opened, name if name.startswith(stage) else f"{stage}/{name}")
     reference = reference_of(opened, record)
     return open_tokenizer(opened, reference), training_phases(opened, reference)
+
+
+def _separator(tokenizer: Tokenizer) -> str:
+    """Return the special token that ends a document for this tokenizer."""
+    special_tokens = tokenizer.special_tokens
+    return END_OF_TEXT if END_OF_TEXT in special_tokens else [*special_tokens, END_OF_TEXT][0]
 
 
 def _num_threads(threads: int) -> int:

@@ -13,6 +13,8 @@ import typer
 from flows.cli.servers import HOST, Server, refuse_taken_ports, serving, wait_until_ready, watch
 from flows.settings import (
     EXPERIMENT,
+    MLFLOW_PORT,
+    PREFECT_PORT,
     data_root,
     prefect_api_url,
     prepare_environment,
@@ -24,7 +26,7 @@ from tasks.tracking import TRAINING_VIEW
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 
 
-def ui(mlflow_port: Port = 5000, prefect_port: Port = 4200) -> None:
+def ui(mlflow_port: Port = MLFLOW_PORT, prefect_port: Port = PREFECT_PORT) -> None:
     """Serve the pages of MLflow and Prefect on this machine until Ctrl-C.
 
     A server that MLFLOW_TRACKING_URI or PREFECT_API_URL names is not started; its address is shown.

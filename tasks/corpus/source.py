@@ -14,7 +14,7 @@ from artifacts.fetching.fetch import UnreachableError, fetch
 from artifacts.names import local_place
 from tasks.corpus.config import PINS, STDLIB_SCHEME, VALID_SHARE, CorpusConfig
 from tasks.corpus.folder import folder_content, text_files
-from tasks.corpus.form import Form, form_of
+from tasks.corpus.form import Form, form_of, unpacked_bytes
 from tasks.corpus.stdlib import SPLITS, stdlib_text
 from tasks.progress import progress
 
@@ -133,6 +133,15 @@ def check_is_there(config: CorpusConfig) -> None:
         source = source_of(config, split)
         if source.local_path is not None:
             _check_file(source, source.local_path)
+
+
+def estimated_bytes(source: Source) -> int | None:
+    """Return about how much text a source holds; `None` where it is not on this machine."""
+    path = source.local_path
+    if path is None:
+        return None
+    files = text_files(path) if source.form == "folder" else [path]
+    return sum(map(unpacked_bytes, files))
 
 
 def fetched_file(source: Source, root: Path) -> Path:

@@ -25,7 +25,7 @@ def kernel(function: Callable[..., Untyped]) -> Untyped:
     """Compile a function at its first call, or load it from the cache of these sources."""
     settings: Untyped = config  # its attributes come from environment variables
     folder = settings.CACHE_DIR
-    settings.CACHE_DIR = str(_cache_folder(folder or str(_SOURCES / "__pycache__")))
+    settings.CACHE_DIR = str(cache_folder())
     try:
         return njit(cache=True, nogil=True)(function)
     finally:
@@ -64,6 +64,12 @@ def _prepare_numba() -> None:
 
 
 _prepare_numba()
+
+
+def cache_folder() -> Path:
+    """Return the folder in which kernels of these sources are kept."""
+    settings: Untyped = config
+    return _cache_folder(settings.CACHE_DIR or str(_SOURCES / "__pycache__"))
 
 
 @cache
