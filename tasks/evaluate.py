@@ -1,6 +1,7 @@
 """Stage `evaluate`: loss of the model on the whole validation set, and what to hold it against."""
 
 import json
+import math
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -87,6 +88,8 @@ def show(store: Store, record: Record) -> Shown:
     """Show the loss, and the entropies to compare it with."""
     del store
     facts = record.statistics
+    if facts["loss"] is None or facts["bits_per_byte"] is None:
+        return Shown(line="the model has no finite loss on the validation set: training diverged")
     line = (
         f"validation loss {facts['loss']:.4f} nats a token "
         f"({facts['bits_per_byte']:.4f} bits a byte), against a unigram entropy of "
@@ -117,6 +120,21 @@ def headline(facts: JsonObject) -> dict[str, float]:
     return {name: float(facts[key]) for key, name in names.items() if facts.get(key) is not None}
 
 
+def without_infinities(facts: JsonObject) -> JsonObject:
+    """Return facts as JSON can hold them: a number of a diverged model may not be finite.
+
+    >>> without_infinities({"loss": math.nan, "num_tokens": 3, "by_position": (1.0, math.inf)})
+    {'loss': None, 'num_tokens': 3, 'by_position': (1.0, None)}
+    """
+
+    def plain(fact: object) -> object:
+        if isinstance(fact, list | tuple):
+            return tuple(plain(item) for item in fact)
+        return None if isinstance(fact, float) and not math.isfinite(fact) else fact
+
+    return {name: plain(fact) for name, fact in facts.items()}
+
+
 def _evaluate(context: RunContext, identity: Identity, config: EvaluateConfig) -> JsonObject:
     from lm.data.entropy import bigram_entropy, count_tokens, unigram_entropy
     from lm.evaluate import Grouping
@@ -137,7 +155,7 @@ def _evaluate(context: RunContext, identity: Identity, config: EvaluateConfig) -
             on_progress=on_progress,
         )
     return {
-        **asdict(evaluation),
+        **without_infinities(asdict(evaluation)),
         "unigram_entropy": unigram_entropy(train_shards, vocab_size),
         "bigram_entropy": bigram_entropy(train_shards, vocab_size),
     }

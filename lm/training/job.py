@@ -67,7 +67,7 @@ class TrainResult:
     train_loss: float | None
     """Loss of the last step in nats a token; None if it was not finite."""
     valid_loss: float | None
-    """Loss of the last sampled validation."""
+    """Loss of the last sampled validation; None if it was not finite."""
     diverged: bool
     """Whether training was given up after spikes; the weights are the last good ones."""
     deterministic: bool

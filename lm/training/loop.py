@@ -5,6 +5,7 @@ step was computed or loaded from a checkpoint, and a resumed run needs no code o
 """
 
 import gc
+import math
 import time
 from dataclasses import replace
 
@@ -17,7 +18,12 @@ from lm.training.job import TrainingStoppedError
 from lm.training.outputs import Outputs
 from lm.training.report import perf_metrics, spike_metrics, train_metrics, valid_metrics
 from lm.training.run import TrainingRun
-from lm.training.spikes import has_too_many_spikes, roll_back
+from lm.training.spikes import (
+    has_finite_weights,
+    has_too_many_spikes,
+    leave_overflowed_weights,
+    roll_back,
+)
 from lm.training.step import state_after, take_step
 from lm.training.validation import sampled_loss
 
@@ -27,6 +33,9 @@ def run_to_the_end(run: TrainingRun, outputs: Outputs) -> None:
     try:
         with paused_collector(is_paused=run.device.type == "cuda"):
             _loop(run, outputs)
+        if not has_finite_weights(run):
+            outputs.wait()  # the anchor may still be being written
+            leave_overflowed_weights(run, outputs.job.checkpoints)
         outputs.save(run)
         if run.processes.is_first:
             weights = plain_state_dict(run.published_model.state_dict())
@@ -175,8 +184,12 @@ def _validate(run: TrainingRun, outputs: Outputs) -> None:
     gc.collect()  # on a GPU it does not run by itself
     run.clock.validation_s = time.perf_counter() - started
     best = run.state.best_valid_loss
-    state = replace(run.state, validated_step=run.state.step, valid_loss=loss)
-    if best is None or loss < best:
+    # The weights of a diverged training may give no finite loss; JSON has only finite numbers.
+    is_finite = math.isfinite(loss)
+    state = replace(
+        run.state, validated_step=run.state.step, valid_loss=loss if is_finite else None
+    )
+    if is_finite and (best is None or loss < best):
         state = replace(state, best_step=state.step, best_valid_loss=loss)
     run.state = state
     outputs.write_metrics(state.step, valid_metrics(run, num_tokens))

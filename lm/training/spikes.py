@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from lm.checkpoint.durable import read_checkpoint
 from lm.checkpoint.folder import checkpoint_path
 from lm.machine.distributed import wait_for_all
@@ -73,3 +75,17 @@ def roll_back(run: TrainingRun, checkpoints: Path) -> None:
     )
     if run.ahead is not None:
         run.ahead.load(run.state)
+
+
+def has_finite_weights(run: TrainingRun) -> bool:
+    """Tell whether no published weight overflowed; one that did makes a model unreadable."""
+    weights = run.published_model.parameters()
+    return all(bool(torch.isfinite(weight).all()) for weight in weights)
+
+
+def leave_overflowed_weights(run: TrainingRun, checkpoints: Path) -> None:
+    """End a run whose weights overflowed as diverged, with the weights of the anchor."""
+    wait_for_all(run.processes)
+    state = run.state
+    restore(run, read_checkpoint(checkpoint_path(checkpoints, state.anchor_step)))
+    run.state = replace(state, diverged=True)

@@ -39,7 +39,7 @@ class TrainState:
     validated_step: int = -1
     """Step of the last sampled validation; -1: there was none."""
     valid_loss: float | None = None
-    """Loss of that validation, in nats a token."""
+    """Loss of that validation, in nats a token; None: not finite."""
     best_step: int = -1
     """Step of the lowest validation loss; -1: there was none."""
     best_valid_loss: float | None = None

@@ -176,3 +176,17 @@ def test_a_diverged_run_is_a_result_and_is_not_continued(tmp_path: Path) -> None
     run_spoiled(tmp_path, BRIEF, range(10, 30))
     result = train(job_in(tmp_path, BRIEF))
     assert (result.diverged, result.step, result.num_skipped) == (True, 16, 6)
+
+
+@pytest.mark.parametrize("rate", [1.0, 1e38])
+def test_a_model_without_a_finite_loss_is_published_all_the_same(
+    tmp_path: Path, rate: float
+) -> None:
+    """Without norms or with rates that overflow, the validation has no loss, and none is kept."""
+    np.save(tmp_path / "tokens.npy", np.arange(4000, dtype=np.uint16) % 64)
+    job = job_in(tmp_path, replace(BRIEF, max_learning_rate=rate, valid_interval=2, log_interval=1))
+    model = replace(TINY, norm="none", num_layers=4)
+    result = train(replace(job, model_config=model))
+    assert result.diverged
+    assert result.valid_loss is None
+    check_finite(load_file(tmp_path / "run" / "model.safetensors"))
