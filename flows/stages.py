@@ -18,6 +18,11 @@ from tasks.stage import S, Stage
 from tasks.train_lm import TRAIN_LM, TrainingSettings
 from tasks.train_tokenizer import TRAIN_TOKENIZER
 
+TRIAL_STAGES = (TRAIN_LM.name, EVALUATE.name)
+"""The stages that a sweep performs for each of its trials; the ones before are shared."""
+MODEL, EVALUATION = TRIAL_STAGES
+"""The stages that give a model and its loss. A stage's settings are the section of its name."""
+
 
 class Visitor(Protocol):
     """What is done at each stage of a walk."""

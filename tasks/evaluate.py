@@ -128,6 +128,8 @@ def without_infinities(facts: JsonObject) -> JsonObject:
     """
 
     def plain(fact: object) -> object:
+        if isinstance(fact, dict):
+            return without_infinities(fact)
         if isinstance(fact, list | tuple):
             return tuple(plain(item) for item in fact)
         return None if isinstance(fact, float) and not math.isfinite(fact) else fact

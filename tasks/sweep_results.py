@@ -21,7 +21,11 @@ class CurvePoint:
     tokens: int
     seconds: float
     train_loss: float | None = None
+    """None where no line holds it, or it was not finite."""
     valid_loss: float | None = None
+    """Of a validation during training, on a sample."""
+    learning_rate: float | None = None
+    """AdamW's rate in that step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

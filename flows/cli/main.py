@@ -7,7 +7,19 @@ from typing import Annotated, NoReturn
 import click
 import typer
 
-from flows.cli import account, artifacts, config, deploy, doctor, generate, plan, run, tokenizer, ui
+from flows.cli import (
+    account,
+    artifacts,
+    config,
+    deploy,
+    doctor,
+    generate,
+    plan,
+    run,
+    sweep,
+    tokenizer,
+    ui,
+)
 from flows.cli.stopping import INTERRUPTED
 from flows.settings import code_version
 
@@ -56,6 +68,7 @@ owt run --preset tinystories-cpu --corpus my/folder
 owt run --preset smoke --set train_lm.max_steps=400 --force train_lm"""
 )(run.run)
 app.command()(plan.plan)
+app.command()(sweep.sweep)
 app.command()(account.account)
 app.command()(generate.generate)
 app.add_typer(config.app, name="config")
