@@ -132,14 +132,21 @@ def _describe(
 
     For that the training shards are brought to this machine.
     """
-    from lm.data.novelty import NGRAM, distinct_share, seen_share
+    from lm.data.novelty import NGRAM, seen_share
+    from lm.data.repetition import DISTINCT, REPEATED, describe_repetition
     from lm.data.shards import open_shards
 
     written = [sample["token_ids"] for sample in samples]
     shards = open_shards(shard_paths(context, identity.inputs["train"]))
+    found = describe_repetition(written)
     return {
-        "num_samples": len(samples),
-        **{f"distinct_{n}": distinct_share(written, n) for n in (1, 2, 3)},
+        "num_samples": found.num_samples,
+        **{f"distinct_{n}": share for n, share in zip(DISTINCT, found.distinct, strict=True)},
+        "repeated_ngram": REPEATED,
+        "repeated_share": found.repeated_share,
+        "recent_share": found.recent_share,
+        "longest_repeat": found.longest_repeat,
+        "num_loops": found.num_loops,
         "seen_ngram": NGRAM,
         "seen_share": seen_share(written, shards),
     }

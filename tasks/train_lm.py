@@ -37,6 +37,7 @@ from tasks.stage import STAGE_OPTIONS, Stage, perform_by
 from tasks.stopping import RunStopped, stop_switch
 from tasks.text_model import tokenizer_of
 from tasks.tracking import forward_metrics, stage_run
+from tasks.training_account import PREDICTED_SECONDS, show
 from tasks.training_process import newest_step, train_in_processes
 
 if TYPE_CHECKING:
@@ -125,7 +126,24 @@ def _flops_done(record: Record) -> int:
     return int(record.statistics["tokens_seen"]) * training_flops_per_token(model)
 
 
-TRAIN_LM = Stage(name=STAGE, identify=model_identity, perform=perform_by(train_lm), predict=predict)
+def _predicted_seconds(context: RunContext, settings: TrainingSettings) -> float | None:
+    """Predict the time before it is measured, to be held against it."""
+    outlook = Outlook(
+        records=list_records(store_of(context)),
+        corpus=context.labels.get("corpus", ""),
+        model=settings.model,
+        options=context.options,
+    )
+    return predict(settings, outlook).seconds
+
+
+TRAIN_LM = Stage(
+    name=STAGE,
+    identify=model_identity,
+    perform=perform_by(train_lm),
+    predict=predict,
+    show=show,
+)
 
 
 def shard_paths(context: RunContext, shards: Reference) -> list[Path]:
@@ -160,6 +178,7 @@ def _train(
         valid_shards=shard_paths(context, identity.inputs["valid"]),
         output_dir=folder,
     )
+    predicted_s = _predicted_seconds(context, settings)
     tags = {"fingerprint": identity.fingerprint, "stage": STAGE}
     if not any(folder.glob("checkpoints/*")) and (name := restore_newest(staging)):
         get_run_logger().info("training resumes from the checkpoint %s of another machine", name)
@@ -176,7 +195,7 @@ def _train(
         # Weights of an attempt on another machine may differ in their last bits.
         add_part(staging, folder / name, name, replace=True)
     return Built(
-        statistics=_statistics(result),
+        statistics={**_statistics(result), PREDICTED_SECONDS: predicted_s},
         volatile=VOLATILE,
         deterministic=result.deterministic,
         mlflow_run_id=run.run_id or None,

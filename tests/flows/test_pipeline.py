@@ -53,6 +53,7 @@ def test_the_summary_says_how_much_of_the_samples_is_new(first: dict[str, Any]) 
     shares = shown(first, "generate")["statistics"]
     assert 0 < shares["distinct_1"] <= shares["distinct_2"] <= shares["distinct_3"] <= 1
     assert 0 <= shares["seen_share"] <= 1
+    assert 0 <= shares["repeated_share"] <= shares["recent_share"] <= 1
 
 
 @pytest.mark.parametrize(
@@ -68,8 +69,14 @@ def test_the_summary_says_how_much_of_the_samples_is_new(first: dict[str, Any]) 
 def test_a_changed_setting_rebuilds_what_depends_on_it_and_no_more(
     rerun: Run, settings: list[str], setting: str, rebuilt: list[str]
 ) -> None:
-    """The fingerprints carry exactly what a stage's output depends on."""
-    assert built(rerun([*settings, setting])) == rebuilt
+    """The fingerprints carry exactly what a stage's output depends on.
+
+    A second training is held against the seconds that the first one predicts for it.
+    """
+    summary = rerun([*settings, setting])
+    assert built(summary) == rebuilt
+    predicted_s = shown(summary, "train_lm")["statistics"]["predicted_seconds"]
+    assert (predicted_s is not None) == ("train_lm" in rebuilt)
 
 
 def test_a_flipped_byte_rebuilds_that_stage_and_no_other(
