@@ -13,7 +13,7 @@ from artifacts.identity import Identity, Reference
 from flows.config import PipelineConfig, resolve_config
 from flows.context import open_run
 from flows.naming import differences, title_of
-from flows.plan import explain_miss, outlook_of, with_source
+from flows.plan import explain_miss, outlook_of
 from flows.presets import find_preset
 from flows.restarts import refuse_hopeless_restart
 from flows.selection import Selection, select_stages
@@ -23,6 +23,7 @@ from flows.summary import StageEnding, summarize
 from flows.view.showing import showing_run
 from tasks.context import RunContext, store_of
 from tasks.corpus.source import Source, with_known_hash
+from tasks.corpus.text import with_source
 from tasks.download import pin_by_fetching
 from tasks.events import Outcome, Preparing, RunStarted, StageEnded, StageStarted, emit
 from tasks.stage import S, Stage, code_of, prediction_of

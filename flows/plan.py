@@ -15,6 +15,7 @@ from flows.config import PipelineConfig
 from flows.selection import Selection
 from flows.stages import placeholder, walk_stages
 from tasks.corpus.source import Source, with_known_hash
+from tasks.corpus.text import with_source
 from tasks.prediction import Outlook, Prediction
 from tasks.source_closure import has_drifted
 from tasks.stage import S, Stage, code_of, prediction_of
@@ -108,18 +109,6 @@ def outlook_of(config: PipelineConfig, store: Store) -> Outlook:
         model=config.model,
         options=config.run.options,
     )
-
-
-def with_source(outlook: Outlook, source: Source) -> Outlook:
-    """Add what a split's source tells of its size."""
-    size_bytes = source.text_bytes
-    for record in outlook.of_stage("download"):
-        known = record.config.get("split"), record.config.get("sha256")
-        if source.sha256 and known == (source.split, source.sha256):
-            size_bytes = int(record.statistics.get("size_bytes", 0)) or size_bytes
-    if size_bytes is None:
-        return outlook
-    return replace(outlook, text_bytes={**outlook.text_bytes, source.split: size_bytes})
 
 
 class _Planning:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tokenizer.encoding.tokenizer import Tokenizer
 
 MODEL_STAGE = "train_lm"
+TOKENIZER_STAGE = "train_tokenizer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,15 @@ def find_model(store: Store, name: str) -> Record:
         raise FileNotFoundError(f"no trained model is in {store.url} yet")
     is_whole = not name or "/" in name or name == MODEL_STAGE
     return resolve(store, (name or MODEL_STAGE) if is_whole else f"{MODEL_STAGE}/{name}")
+
+
+def find_tokenizer(store: Store, name: str) -> Record:
+    """Return the tokenizer that a user means by a fingerprint's start, a label or its place.
+
+    Raises:
+        ValueError: Nothing fits, or several do.
+    """
+    return resolve(store, name if name.startswith(TOKENIZER_STAGE) else f"{TOKENIZER_STAGE}/{name}")
 
 
 def stream(

@@ -249,17 +249,16 @@ def compare(
 
 def _open(name: str, store: str) -> tuple[Tokenizer, dict[str, float]]:
     """Open a folder, or an artifact with the seconds of its training's phases."""
-    from artifacts.store import open_store, reference_of, resolve
+    from artifacts.store import open_store, reference_of
     from tasks.compare_tokenizers import open_tokenizer
+    from tasks.text_model import find_tokenizer
     from tasks.tokenizer_measures import training_phases
     from tokenizer.encoding.tokenizer import Tokenizer
 
     if Path(name).is_dir():
         return Tokenizer.from_folder(name), {}
     opened = open_store(store or str(data_root() / "artifacts"))
-    stage = "train_tokenizer"
-    record = resolve(opened, name if name.startswith(stage) else f"{stage}/{name}")
-    reference = reference_of(opened, record)
+    reference = reference_of(opened, find_tokenizer(opened, name))
     return open_tokenizer(opened, reference), training_phases(opened, reference)
 
 

@@ -14,13 +14,9 @@ from artifacts.fetching.fetch import UnreachableError, fetch
 from artifacts.names import local_place
 from tasks.corpus.config import PINS, STDLIB_SCHEME, VALID_SHARE, CorpusConfig
 from tasks.corpus.folder import folder_content, text_files
-from tasks.corpus.form import Form, form_of, unpacked_bytes
+from tasks.corpus.form import TEXT_TO_FILE, Form, form_of, unpacked_bytes
 from tasks.corpus.stdlib import SPLITS, stdlib_text
 from tasks.progress import progress
-
-TEXT_TO_FILE: dict[Form, float] = {"gzip": 2.6, "zstd": 2.8, "parquet": 1.7}
-"""Bytes of English text to a byte of packed file, for predictions only. gzip: 11.92 GB of
-OpenWebText to 4.59 GB; the others are rough."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,11 @@
 """The text of a corpus artifact: its name, where any stage reads it in place, its size."""
 
+from dataclasses import replace
+
 from artifacts.identity import Reference
 from artifacts.record import Record
 from artifacts.store import Store, file_uri
+from tasks.corpus.source import Source
 from tasks.prediction import Outlook
 
 
@@ -29,3 +32,15 @@ def known_text_bytes(outlook: Outlook, split: str) -> int | None:
         if (record.config["split"], record.labels.get("corpus")) == (split, outlook.corpus):
             return text_bytes(record)
     return None
+
+
+def with_source(outlook: Outlook, source: Source) -> Outlook:
+    """Add what a split's source tells of its size."""
+    size_bytes = source.text_bytes
+    for record in outlook.of_stage("download"):
+        known = record.config.get("split"), record.config.get("sha256")
+        if source.sha256 and known == (source.split, source.sha256):
+            size_bytes = int(record.statistics.get("size_bytes", 0)) or size_bytes
+    if size_bytes is None:
+        return outlook
+    return replace(outlook, text_bytes={**outlook.text_bytes, source.split: size_bytes})
