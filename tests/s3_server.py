@@ -73,6 +73,9 @@ def _weed_command(folder: Path, ports: list[int]) -> list[str]:
         "-s3",
         f"-s3.port={s3}",
         f"-s3.config={folder / 's3.json'}",
+        # Two more servers, on fixed ports unless they are off: another test run may have those.
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
         "-volume.max=5",
         "-master.volumeSizeLimitMB=256",
     ]
