@@ -6,33 +6,21 @@ Legend: B rows, T positions, V vocab.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lm.config import GenerateConfig, ModelConfig
+from lm.decoding import Decoder, Row, append_token, cut_full_windows, decode_rows
+from lm.fast.joined_products import with_joined_copies
 from lm.fast.packed_linear import MIN_TOKENS_TO_PACK, can_pack, packed_kernels
 from lm.fast.switch import FAST, use_kernels
+from lm.machine.cuda_graph import record_cuda_graph
 from lm.model.kernels import FAITHFUL
 from lm.model.kv_cache import KVCache, new_cache
 from lm.model.transformer import TransformerLM
 from lm.sampling import sample_next
-
-_DROPPED_SHARE = 4
-"""One part in so many is dropped when the context is full. Reading the rest again costs one pass
-per context_length / 4 tokens, and the model always sees at least 3/4 of its context."""
-
-
-@dataclass(slots=True)
-class _Row:
-    """One sequence that is being generated."""
-
-    window: list[int]
-    generator: torch.Generator
-    new_ids: list[int] = field(default_factory=list)
-    is_done: bool = False
 
 
 def generate(
@@ -79,12 +67,14 @@ def generate_batch(
     on_token: Callable[[int, int], None] | None = None,
     use_cache: bool = True,
     fast: bool = True,
+    fixed_slots: bool | None = None,
 ) -> list[list[int]]:
     """Return the new ids of each prompt; prompts may differ in length.
 
     A row's tokens depend on its own prompt and seed only, up to rounding. `on_token` is called
     with row and id. Without `use_cache`, keys and values are computed anew for each token;
-    without `fast`, the faithful kernels compute. The rest is as in `generate`.
+    without `fast`, the faithful kernels compute. `fixed_slots` decodes as `lm/decoding.py` does,
+    by default on a GPU with both. The rest is as in `generate`.
     """
     for prompt in prompts:
         _check_prompt(prompt, model.config)
@@ -92,6 +82,10 @@ def generate_batch(
     kernels = FAST if fast else FAITHFUL
     if fast and use_cache and is_long and can_pack(model):
         kernels = packed_kernels(model, kernels, len(prompts))
+    is_on_gpu = model.token_embeddings.weight.is_cuda
+    is_fixed = is_on_gpu and fast and use_cache if fixed_slots is None else fixed_slots
+    if is_fixed and fast:
+        kernels = with_joined_copies(model, FAST)
     kernels_before = model.token_embeddings.kernels
     use_kernels(model, kernels)
     try:
@@ -103,6 +97,7 @@ def generate_batch(
             stop_token_ids=stop_token_ids,
             on_token=on_token,
             use_cache=use_cache,
+            fixed_slots=is_fixed,
         )
     finally:
         use_kernels(model, kernels_before)  # drops the packed copies too
@@ -117,12 +112,18 @@ def _generate_rows(
     stop_token_ids: Collection[int],
     on_token: Callable[[int, int], None] | None,
     use_cache: bool,
+    fixed_slots: bool,
 ) -> list[list[int]]:
     context_length = model.config.context_length
     rows = [
-        _Row(list(prompt[-context_length:]), torch.Generator().manual_seed(seed))
+        Row(list(prompt[-context_length:]), torch.Generator().manual_seed(seed))
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
+    if fixed_slots:
+        record = record_cuda_graph if model.token_embeddings.weight.is_cuda else None
+        decoder = Decoder(model, len(rows), config, record=record)
+        decode_rows(decoder, rows, stop_token_ids=stop_token_ids, on_token=on_token)
+        return [row.new_ids for row in rows]
     reader = _Reader(model, use_cache=use_cache)
     for _ in range(config.max_new_tokens):
         logits = reader.read(rows)  # (B, V)
@@ -134,7 +135,7 @@ def _generate_rows(
             top_k=config.top_k,
         )
         for index, (row, token_id) in enumerate(zip(rows, token_ids.tolist(), strict=True)):
-            _append(row, token_id, stop_token_ids)
+            append_token(row, token_id, stop_token_ids)
             if on_token is not None and not row.is_done:
                 on_token(index, token_id)
         if all(row.is_done for row in rows):
@@ -153,14 +154,6 @@ def _check_prompt(prompt: Sequence[int], config: ModelConfig) -> None:
         )
 
 
-def _append(row: _Row, token_id: int, stop_token_ids: Collection[int]) -> None:
-    """Add a token to the row; a finished row only continues to keep its place in the batch."""
-    row.is_done = row.is_done or token_id in stop_token_ids
-    row.window.append(token_id)
-    if not row.is_done:
-        row.new_ids.append(token_id)
-
-
 class _Reader:
     """Turns the rows' windows into logits of the next token, keeping a cache in between."""
 
@@ -170,14 +163,14 @@ class _Reader:
         self.cache: KVCache | None = None
         self.device = model.token_embeddings.weight.device
 
-    def read(self, rows: list[_Row]) -> Float[Tensor, "rows vocab"]:
+    def read(self, rows: list[Row]) -> Float[Tensor, "rows vocab"]:
         """Return the logits after each row's window, which is cut first where it is too long."""
-        is_cut = _cut_full_windows(rows, self.model.config.context_length)
+        is_cut = cut_full_windows(rows, self.model.config.context_length)
         if self.cache is None or is_cut:
             return self._read_whole(rows)
         return self._read_last(rows, self.cache)
 
-    def _read_whole(self, rows: list[_Row]) -> Float[Tensor, "rows vocab"]:
+    def _read_whole(self, rows: list[Row]) -> Float[Tensor, "rows vocab"]:
         lengths = [len(row.window) for row in rows]
         longest = max(lengths)
         padded = [row.window + [0] * (longest - len(row.window)) for row in rows]
@@ -192,7 +185,7 @@ class _Reader:
         last = torch.tensor(lengths, device=self.device) - 1
         return self.model.logits(hidden[torch.arange(len(rows), device=self.device), last])
 
-    def _read_last(self, rows: list[_Row], cache: KVCache) -> Float[Tensor, "rows vocab"]:
+    def _read_last(self, rows: list[Row], cache: KVCache) -> Float[Tensor, "rows vocab"]:
         token_ids = torch.tensor([row.window[-1:] for row in rows], device=self.device)  # (B, 1)
         lengths = [len(row.window) for row in rows]
         is_ragged = len(set(lengths)) > 1
@@ -201,13 +194,3 @@ class _Reader:
         positions = torch.tensor(places, device=self.device)  # (B, 1) or (1,)
         hidden = self.model.hidden_states(token_ids, positions, cache=cache)  # (B, 1, D)
         return self.model.logits(hidden[:, -1])
-
-
-def _cut_full_windows(rows: list[_Row], context_length: int) -> bool:
-    """Drop the oldest quarter of each window that is longer than the context; tell if any was."""
-    is_cut = False
-    for row in rows:
-        if len(row.window) > context_length:
-            del row.window[: max(1, context_length // _DROPPED_SHARE)]
-            is_cut = True
-    return is_cut

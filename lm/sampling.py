@@ -56,13 +56,38 @@ def sample_next(
     Each row draws one uniform number from its own generator (on the CPU), so that a row's tokens
     do not depend on the other rows.
     """
+    uniforms = torch.zeros(logits.shape[0], dtype=torch.float64)
+    if temperature != 0:
+        uniforms = torch.cat([draw_uniforms(generator, 1) for generator in generators])
+    return choose_next(
+        logits,
+        uniforms.to(logits.device),
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+    )
+
+
+def draw_uniforms(generator: torch.Generator, num_draws: int) -> Float[Tensor, " draws"]:
+    """Return the next numbers of a generator on the CPU: the same one by one or all at once."""
+    return torch.rand(num_draws, generator=generator, dtype=torch.float64)
+
+
+def choose_next(
+    logits: Float[Tensor, "rows vocab"],
+    uniforms: Float[Tensor, " rows"],
+    *,
+    temperature: float,
+    top_p: float = 1.0,
+    top_k: int = 0,
+) -> Int[Tensor, " rows"]:
+    """Return one token a row, by a uniform number for each; asks the host nothing."""
     if temperature == 0:
         return logits.argmax(dim=-1)
     probabilities = next_token_probabilities(
         logits, temperature=temperature, top_p=top_p, top_k=top_k
     )
-    uniforms = [torch.rand((), generator=g, dtype=torch.float64) for g in generators]
-    draws = torch.stack(uniforms).to(logits.device).unsqueeze(-1)  # (B, 1)
+    draws = uniforms.unsqueeze(-1)  # (B, 1)
     cumulative = probabilities.cumsum(dim=-1)  # (B, V)
     # The last sum can miss 1 by rounding: scaling the draw by it keeps the token in range.
     chosen = torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)

@@ -6,6 +6,7 @@ import sys
 import torch
 
 from lm.accounting.flops import training_flops_per_token
+from lm.machine.peak import card_name, vendor_peak_flops
 from lm.training.metrics_log import Metrics
 from lm.training.run import TrainingRun
 
@@ -53,10 +54,17 @@ def perf_metrics(run: TrainingRun) -> Metrics:
     watch = run.stopwatch
     tokens_per_second = watch.num_steps * tokens_per_step(run) / watch.seconds
     flops_per_second = tokens_per_second * training_flops_per_token(run.model_config)
+    vendor = vendor_peak_flops(card_name(run.device), run.train_config.precision)
+    of_vendor = {}
+    if vendor is not None:
+        of_vendor["perf/mfu_of_vendor_peak"] = flops_per_second / (
+            vendor * run.processes.world_size
+        )
     return {
         "perf/tokens_per_second": tokens_per_second,
         "perf/model_flops_per_second": flops_per_second,
         "perf/mfu": flops_per_second / (run.peak_flops * run.processes.world_size),
+        **of_vendor,
         "perf/seconds_per_step": watch.seconds / watch.num_steps,
         "perf/data_wait_share": watch.waited_s / watch.seconds,
         "perf/host_share": watch.host_s / watch.seconds,

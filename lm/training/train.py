@@ -17,7 +17,7 @@ from lm.machine.backend import planned_backend
 from lm.machine.determinism import deterministic_kernels
 from lm.machine.distributed import Processes, current_processes, wait_for_all
 from lm.machine.out_of_memory import explain_out_of_memory
-from lm.machine.peak import measure_peak_flops
+from lm.machine.peak import card_name, measure_peak_flops, vendor_peak_flops
 from lm.machine.probe import choose_plan, choose_token_place
 from lm.training.job import Callbacks, TrainJob, TrainResult
 from lm.training.loop import run_to_the_end
@@ -115,7 +115,7 @@ def _result(run: TrainingRun) -> TrainResult:
 
 
 def _environment(run: TrainingRun) -> Mapping[str, object]:
-    config = run.train_config
+    config, card = run.train_config, card_name(run.device)
     predicted = training_memory(
         run.model_config,
         micro_batch_size=run.plan.micro_batch_size,
@@ -127,6 +127,8 @@ def _environment(run: TrainingRun) -> Mapping[str, object]:
         "world_size": run.processes.world_size,
         "torch": str(torch.__version__),
         "peak_flops": run.peak_flops,
+        "card": card,
+        "vendor_peak_flops": vendor_peak_flops(card, config.precision),
         "first_step_s": run.first_step_s,
         "peak_memory_bytes": peak_memory_bytes(run.device),
         "predicted_memory_bytes": sum(predicted.values()),
