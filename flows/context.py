@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 from prefect import runtime
 from prefect.artifacts import create_link_artifact
@@ -15,20 +16,22 @@ from flows.settings import (
     MLFLOW_PAGE,
     code_version,
     data_root,
+    passing_prefect_url,
     store_url,
     tracking_uri,
 )
 from tasks.context import RunContext
 from tasks.dead_runs import FLOW_RUN_TAG, process_tag
+from tasks.run_family import family_tag
 from tasks.tracking import TrackedRun, TrackingTarget, page_address, start_pipeline_run
 
 
 def open_run(
-    config: PipelineConfig, preset: str, selection: Selection
+    config: PipelineConfig, preset: str, selection: Selection, *, title: str
 ) -> tuple[RunContext, TrackedRun]:
     """Gather the facts of this run that change no result, and open its MLflow run."""
     root = data_root()
-    tracked = _open_tracked_run(config, preset, root)
+    tracked = _open_tracked_run(config, preset, root, title)
     _link_to(tracked)
     context = RunContext(
         store_url=store_url(config.run.store),
@@ -47,33 +50,46 @@ def open_run(
     return context, tracked
 
 
-def _open_tracked_run(config: PipelineConfig, preset: str, root: Path) -> TrackedRun:
+def tracked_settings(config: PipelineConfig) -> dict[str, Any]:
+    """Return the settings that MLflow shows: all that determine the result."""
+    params = dataclasses.asdict(config)
+    del params["run"]
+    return params
+
+
+def _open_tracked_run(config: PipelineConfig, preset: str, root: Path, title: str) -> TrackedRun:
     uri = tracking_uri(root)
     artifacts = (root / "mlflow" / "artifacts").as_uri() if uri.startswith("sqlite") else ""
     (root / "mlflow").mkdir(parents=True, exist_ok=True)
-    params = dataclasses.asdict(config)
-    del params["run"]
+    params = tracked_settings(config)
+    page = flow_run_page(root)
     target = TrackingTarget(uri=uri, experiment=EXPERIMENT, artifact_location=artifacts)
     killed = end_killed_runs(target)
     return start_pipeline_run(
         target,
-        name=str(runtime.flow_run.name or preset),
+        name=title,
         params=params,
         tags={
             "preset": preset,
             "corpus": config.corpus.name,
             FLOW_RUN_TAG: str(runtime.flow_run.id or ""),
-            "prefect.flow_run_url": _flow_run_page(),
+            **({"prefect.flow_run_url": page} if page else {}),
             **process_tag(),
+            **family_tag(params),
             **({"continues": " ".join(killed)} if killed else {}),
         },
     )
 
 
-def _flow_run_page() -> str:
-    """Return the address of the run's page; "" where Prefect knows of none."""
+def flow_run_page(root: Path) -> str:
+    """Return the address of the run's page; "" where it goes with the command that has its server.
+
+    Such a run has its page in `owt ui`, at another port.
+    """
     address = str(runtime.flow_run.ui_url or "")
-    return address if address.startswith("http") else ""
+    passing = passing_prefect_url(root).removesuffix("/api")
+    is_lasting = address.startswith("http") and not (passing and address.startswith(passing))
+    return address if is_lasting else ""
 
 
 def _link_to(tracked: TrackedRun) -> None:

@@ -6,6 +6,9 @@ from pathlib import PurePosixPath
 from flows.config import PipelineConfig
 from tasks.tracking import flatten
 
+FOLLOWING = ("model.vocab_size", "corpus.name")
+"""Settings that follow from others, or change nothing."""
+
 
 def differences(config: PipelineConfig, preset: PipelineConfig) -> dict[str, str]:
     """Return the settings that differ from the preset, by `section.field`, with short values.
@@ -17,18 +20,19 @@ def differences(config: PipelineConfig, preset: PipelineConfig) -> dict[str, str
         name: short(value)
         for name, value in here.items()
         if value != there[name]
-        if not name.startswith("run.") and name != "model.vocab_size"
+        if not name.startswith("run.") and name not in FOLLOWING
     }
 
 
-def title_of(preset: str, different: dict[str, str]) -> str:
+def title_of(preset: str, different: dict[str, str], loss: float | None = None) -> str:
     """Return a name for people; fields go without their section.
 
-    >>> title_of("smoke", {"train_lm.max_steps": "60"})
-    'smoke max_steps=60'
+    >>> title_of("smoke", {"train_lm.max_steps": "60"}), title_of("smoke", {}, 3.86831)
+    ('smoke max_steps=60', 'smoke 3.868')
     """
     fields = [f"{name.rpartition('.')[2]}={value}" for name, value in different.items()]
-    return " ".join([preset, *fields])
+    losses = [] if loss is None else [f"{loss:.3f}"]
+    return " ".join([preset, *losses, *fields])
 
 
 def short(value: object) -> str:

@@ -11,7 +11,7 @@ from prefect.states import Cancelled
 
 from artifacts.identity import Identity, Reference
 from flows.config import PipelineConfig, resolve_config
-from flows.context import open_run
+from flows.context import open_run, tracked_settings
 from flows.naming import differences, title_of
 from flows.plan import explain_miss, outlook_of
 from flows.presets import find_preset
@@ -19,13 +19,14 @@ from flows.restarts import refuse_hopeless_restart
 from flows.selection import Selection, select_stages
 from flows.settings import data_root
 from flows.stages import placeholder, stage_rows, walk_stages
-from flows.summary import StageEnding, summarize
+from flows.summary import StageEnding, loss_of, summarize
 from flows.view.showing import showing_run
 from tasks.context import RunContext, store_of
 from tasks.corpus.source import Source, with_known_hash
 from tasks.corpus.text import with_source
 from tasks.download import pin_by_fetching
 from tasks.events import Outcome, Preparing, RunStarted, StageEnded, StageStarted, emit
+from tasks.run_family import join_family
 from tasks.stage import S, Stage, code_of, prediction_of
 from tasks.stopping import RunStopped, result_of, stop_switch
 
@@ -67,10 +68,11 @@ def owt_pipeline(
 
 def perform(config: PipelineConfig, preset: str, selection: Selection) -> dict[str, Any]:
     """Perform the selected stages, and tell the view, MLflow and the caller how they ended."""
-    title = title_of(preset, differences(config, find_preset(preset)))
+    different = differences(config, find_preset(preset))
+    title = title_of(preset, different)
     emit(RunStarted(title=title, stages=stage_rows(config, selection.wanted)))
     emit(Preparing(what="opening the run in MLflow"))
-    context, tracked = open_run(config, preset, selection)
+    context, tracked = open_run(config, preset, selection, title=title)
     performing = Performing(context, selection, config)
     try:
         walk_stages(config, performing)
@@ -82,7 +84,10 @@ def perform(config: PipelineConfig, preset: str, selection: Selection) -> dict[s
         tracked.finish("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     summary = summarize(performing.endings, context, tracked)
+    tracked.rename(title_of(preset, different, loss_of(summary)))
     tracked.finish("FINISHED")
+    is_repeat = all(ending.is_cached for ending in performing.endings)
+    join_family(tracked, tracked_settings(config), built_nothing=is_repeat)
     return summary
 
 

@@ -4,6 +4,7 @@ Everything lies below one data root, so deleting that folder deletes everything.
 user has set in the environment win. Imports nothing heavy.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -88,6 +89,14 @@ def set_prefect_api_url(url: str) -> None:
         from prefect.context import refresh_global_settings_context
 
         refresh_global_settings_context()
+
+
+def passing_prefect_url(root: Path) -> str:
+    """Return the address of the server that ends with the commands over this root, if it runs."""
+    try:
+        return str(json.loads((root / "prefect" / "server.json").read_text())["url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def tracking_uri(root: Path) -> str:

@@ -11,6 +11,9 @@ from tasks.context import RunContext, store_of
 from tasks.stage import Shown, Stage
 from tasks.tracking import TrackedRun
 
+STAGES_FILE = "stages.json"
+"""The run's file in MLflow: its stages, with artifacts and the runs that built them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StageEnding:
@@ -32,28 +35,33 @@ def summarize(
     for ending in endings:
         record = record_of(store, ending.reference)
         shown = ending.stage.show(store, record)
-        _track(tracked, ending, shown, record.run_ids.get("mlflow", ""))
+        _track(tracked, ending, shown)
         stages.append(
             {
                 **ending.reference.to_json(),
                 "label": ending.label,
+                "mlflow_run_id": record.run_ids.get("mlflow", ""),
                 "cached": ending.is_cached,
                 "seconds": ending.seconds,
                 "statistics": record.statistics,
                 "shown": asdict(shown),
             }
         )
+    # A file, because a tag for each hash would fill the run's page before its numbers.
+    kept = ("stage", "label", "fingerprint", "uri", "cached", "mlflow_run_id")
+    tracked.log_json([{name: stage[name] for name in kept} for stage in stages], STAGES_FILE)
     return {"store": store.url, "stages": stages, "mlflow_run_id": tracked.run_id}
 
 
-def _track(tracked: TrackedRun, ending: StageEnding, shown: Shown, run_id: str) -> None:
-    """Tell the run in MLflow which artifact the stage gave, and what is shown of it."""
+def loss_of(summary: JsonObject) -> float | None:
+    """Return the validation loss of the run's evaluation, if it has one."""
+    losses = [stage["shown"]["metrics"].get("valid/loss") for stage in summary["stages"]]
+    return next((float(loss) for loss in losses if loss is not None), None)
+
+
+def _track(tracked: TrackedRun, ending: StageEnding, shown: Shown) -> None:
+    """Tell the run in MLflow what is shown of a stage's artifact."""
     reference = ending.reference
-    name = f"artifact.{reference.stage}.{ending.label}".rstrip(".")
-    tags = {name: reference.uri, f"{name}.fingerprint": reference.fingerprint}
-    if run_id:
-        tags[f"{name}.mlflow_run_id"] = run_id
-    tracked.set_tags(tags)
     if shown.metrics:
         tracked.log_metrics(shown.metrics)
     if shown.text:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from artifacts.lease.builder_process import BuilderProcess, is_dead, this_process
-from tasks.tracking import TrackingTarget
+from tasks.tracking import PARENT_TAG, TrackingTarget
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ PROCESS_TAG = "owt.process"
 """Tag of a flow run's MLflow run: the process that it is of."""
 
 FLOW_RUN_TAG = "prefect.flow_run_id"
-_PARENT_TAG = "mlflow.parentRunId"
+
 _MAX_RUNS = 1000
 
 
@@ -49,7 +49,7 @@ def end_runs_of(
         running = _running(client, target.experiment)
         dead = [run for run in running if _is_of(run.data.tags, is_over)]
         ids = {run.info.run_id for run in dead}
-        below = [run for run in running if run.data.tags.get(_PARENT_TAG) in ids]
+        below = [run for run in running if run.data.tags.get(PARENT_TAG) in ids]
         for run in [*below, *dead]:
             client.set_terminated(run.info.run_id, "KILLED")
     except Exception as error:  # whatever MLflow or its transport raises, the work continues

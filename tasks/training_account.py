@@ -51,9 +51,14 @@ def account_of(record: Record) -> TrainingAccount:
 
 
 def show(store: Store, record: Record) -> Shown:
-    """Show the account in one line."""
+    """Show the account in one line, and how fast the training was over all its attempts."""
     del store
-    return Shown(line=f"training: {describe(account_of(record))}")
+    facts = record.statistics
+    rate = facts["tokens_seen"] / facts["seconds"] if facts["seconds"] else 0.0
+    return Shown(
+        line=f"training: {describe(account_of(record))}",
+        metrics={"perf/tokens_per_second": round(rate)},
+    )
 
 
 def describe(account: TrainingAccount) -> str:

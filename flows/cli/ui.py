@@ -21,7 +21,7 @@ from flows.settings import (
     set_prefect_page_address,
     tracking_uri,
 )
-from tasks.tracking import TRAINING_VIEW
+from tasks.tracking import SHARED_VIEW, TRAINING_VIEW
 
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 
@@ -90,4 +90,4 @@ def runs_page(mlflow: str) -> str:
             experiment = json.load(response)["experiment"]
     except (urllib.error.URLError, TimeoutError, ValueError, KeyError):
         return ""
-    return f"/{experiment['experiment_id']}/runs?{TRAINING_VIEW}"
+    return f"/{experiment['experiment_id']}/runs?{TRAINING_VIEW}&viewStateShareKey={SHARED_VIEW}"

@@ -226,9 +226,15 @@ def test_mlflow_has_the_run_the_nested_runs_and_their_curves(
     assert parent.data.metrics["valid/loss"] == pytest.approx(
         shown(first, "evaluate")["statistics"]["loss"]
     )
+    loss = parent.data.metrics["valid/loss"]
+    assert parent.info.run_name.startswith(f"smoke {loss:.3f} train=train.txt valid=valid.txt")
+    assert parent.data.metrics["system/tokens_per_second"] > 0
+    assert not any("127.0.0.1" in value for value in parent.data.tags.values())
     nested = {run.info.run_name: run for run in runs}
-    assert set(nested) == {"train_lm", "evaluate", "generate"}
+    assert {"train_lm", "evaluate", "generate"} <= set(nested)
     train = nested["train_lm"]
+    assert {name.partition("/")[0] for name in train.data.metrics} >= {"train", "valid", "system"}
+    assert not any(name.startswith("perf/") for name in train.data.metrics)
     curve = client.get_metric_history(train.info.run_id, "train/loss")
     assert [point.step for point in sorted(curve, key=lambda point: point.step)] == [1, 2, 3, 4]
 
