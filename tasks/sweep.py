@@ -21,6 +21,8 @@ STAGE = "sweep"
 VERSION = 1
 
 RESULT = "sweep.json"
+NOISE_KIND = "seeds"
+"""The kind of sweep that measures the noise floor of a configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +72,16 @@ def publish_sweep(context: RunContext, identity: Identity, result: SweepResult) 
 
 
 def known_noise_floor(records: Sequence[Record], model: str) -> NoiseFloor | None:
-    """Return the newest noise floor to which a model's trial belongs, by its fingerprint."""
+    """Return the newest noise floor to which a model's trial belongs, by its fingerprint.
+
+    Only a sweep of seeds tells it: in others the baseline may have been tuned.
+    """
     for record in records:
-        floor = record.statistics.get("noise_floor") if record.stage == STAGE else None
-        if floor and model in {item.fingerprint for item in record.inputs.values()}:
-            return NoiseFloor(**floor)
+        facts = record.statistics
+        if record.stage != STAGE or facts["kind"] != NOISE_KIND or not facts["noise_floor"]:
+            continue
+        if model in {item.fingerprint for item in record.inputs.values()}:
+            return NoiseFloor(**facts["noise_floor"])
     return None
 
 

@@ -8,6 +8,7 @@ from artifacts.identity import Reference
 from artifacts.record import Record
 from artifacts.store import list_records
 from flows.config import PipelineConfig
+from flows.plan import with_source
 from flows.stages import MODEL, TRIAL_STAGES, walk_stages
 from flows.sweeps.design import Arm, Design
 from flows.sweeps.running import Trials
@@ -15,6 +16,7 @@ from flows.sweeps.trials import PlannedTrial, best_factors, final_round, plan_tr
 from flows.sweeps.walk import Identifying, identify_trial
 from lm.accounting.parameters import num_parameters
 from lm.experiment_statistics import difference_deviation, power_statement
+from tasks.corpus.source import Source
 from tasks.prediction import Outlook
 from tasks.stage import S, Stage
 from tasks.sweep import known_noise_floor
@@ -102,6 +104,11 @@ class _Predicting(Identifying):
             options=config.run.options,
         )
         self.seconds: list[float | None] = []
+
+    def pin(self, source: Source) -> Source:
+        known = super().pin(source)
+        self.outlook = with_source(self.outlook, known)
+        return known
 
     def visit(
         self, stage: Stage[S], settings: S, label: str = "", **inputs: Reference

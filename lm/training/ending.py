@@ -22,6 +22,10 @@ START_MARGIN = 1.0
 """Nats above the loss of equal guesses that no healthy run reaches; tied embeddings start 0.5
 above it."""
 
+RECOVERED_MARGIN = 0.5
+"""Nats below the unigram entropy that a run reaches which was thrown above its start and has
+recovered. With clipped gradients and a falling rate most come back, but not far."""
+
 UNIGRAM_MARGIN = 0.1
 """Nats from the unigram entropy within which a model knows word frequencies and no more."""
 
@@ -66,8 +70,9 @@ def judge_ending(
     if given_up or final_loss is None:
         step = _first_lost_step(lines, default=steps[-1] if steps else 0)
     else:
-        knows_no_more = final_loss > unigram_entropy - UNIGRAM_MARGIN
-        step = _step_of_the_rise(steps, smooth, math.log(vocab_size), knows_no_more)
+        step = _step_of_the_rise(steps, smooth, math.log(vocab_size))
+        if step is None and final_loss > unigram_entropy - RECOVERED_MARGIN:
+            step = _step_above_the_start(steps, losses, math.log(vocab_size))
     if step is not None:
         rate = learning_rate(max(0, step - 1), config)
         return Ending(status="diverged", last_finite_loss=last, step=step, learning_rate=rate)
@@ -97,17 +102,22 @@ def _first_lost_step(lines: Sequence[Mapping[str, object]], *, default: int) -> 
     return next((step for step in lost if isinstance(step, int)), default)
 
 
-def _step_of_the_rise(
-    steps: Sequence[int], smooth: Sequence[float], start: float, knows_no_more: bool
-) -> int | None:
+def _step_of_the_rise(steps: Sequence[int], smooth: Sequence[float], start: float) -> int | None:
     """Return the first step of the rise from which the loss did not recover; None without one."""
     lowest = min([start, *smooth])
     limit = max(lowest + LOST_SHARE * (start - lowest), lowest + UNIGRAM_MARGIN)
     if smooth and smooth[-1] > limit and lowest < start:
         below = max(number for number, loss in enumerate(smooth) if loss <= limit)
         return steps[below + 1]
-    beyond = (step for step, loss in zip(steps, smooth, strict=True) if loss > start + START_MARGIN)
-    return next(beyond, None) if knows_no_more else None
+    return None
+
+
+def _step_above_the_start(
+    steps: Sequence[int], losses: Sequence[float], start: float
+) -> int | None:
+    """Return the first step whose loss no healthy run has; None without one."""
+    beyond = (step for step, loss in zip(steps, losses, strict=True) if loss > start + START_MARGIN)
+    return next(beyond, None)
 
 
 def _smoothed(losses: Sequence[float]) -> list[float]:

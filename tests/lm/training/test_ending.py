@@ -64,8 +64,11 @@ def test_a_run_without_finite_loss_has_diverged_where_it_was_lost() -> None:
 
 def test_a_run_that_was_thrown_up_and_learned_no_more_than_words_has_diverged() -> None:
     """Clipped gradients bring it back to the unigram entropy, and no further."""
-    ending = judge([6.9, 30.0, 40.0, 20.0, 12.0, 8.0, *[5.0] * 30], final_loss=5.02)
-    assert (ending.status, ending.step) == ("diverged", 20)
+    thrown: list[float | None] = [6.9, 30.0, 40.0, 20.0, 12.0, 8.0, *[5.0] * 30]
+    for final_loss in (5.02, 4.6):
+        ending = judge(thrown, final_loss=final_loss)
+        assert (ending.status, ending.step) == ("diverged", 20)
+    assert judge([*thrown, *[3.0] * 9], final_loss=3.0).status == "finished"
 
 
 def test_a_run_that_ends_at_the_unigram_entropy_is_stuck() -> None:
