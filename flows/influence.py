@@ -3,12 +3,14 @@
 import copy
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from artifacts.identity import Reference
 from flows.config import PipelineConfig
 from flows.fields import Field, value_of
 from flows.stages import walk_stages
+from tasks.corpus.config import CorpusConfig
 from tasks.corpus.source import Source
 from tasks.stage import S, Stage
 
@@ -25,17 +27,25 @@ class Influence:
 
 def influence_of(field: Field) -> Influence:
     """Return which stages a field changes; a text is known by its name here."""
-    # Of the forms of a corpus, Parquet is the one that all fields matter to.
-    config = PipelineConfig()
-    corpus = replace(config.corpus, train="a.parquet", valid="b.parquet")
-    config = replace(config, corpus=corpus)
-    before, after = _Identities(), _Identities()
-    walk_stages(config, before)
-    walk_stages(_changed(config, field), after)
+    before = _identities_of(_plain_config())
+    after = _identities_of(_changed(_plain_config(), field))
     return Influence(
         fingerprinted=_differing(before.settings, after.settings),
         rebuilt=_differing(before.fingerprints, after.fingerprints),
     )
+
+
+def _plain_config() -> PipelineConfig:
+    # Of the forms of a corpus, Parquet is the one that all fields matter to.
+    corpus = CorpusConfig(train="a.parquet", valid="b.parquet")
+    return PipelineConfig(corpus=corpus)
+
+
+@cache
+def _identities_of(config: PipelineConfig) -> "_Identities":
+    found = _Identities()
+    walk_stages(config, found)
+    return found
 
 
 def _differing(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> tuple[str, ...]:

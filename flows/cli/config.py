@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Annotated, Any
 
 import rich
@@ -15,6 +17,7 @@ from flows.cli.options import AsJson, Preset, program
 from flows.cli.tables import PIPE_WIDTH
 from flows.fields import Field, all_fields, find_fields, value_of
 from flows.presets import PRESETS, find_preset
+from flows.settings import set_quiet_defaults
 
 app = typer.Typer(help="List and explain the fields of the configuration.")
 
@@ -22,6 +25,7 @@ app = typer.Typer(help="List and explain the fields of the configuration.")
 @app.callback(invoke_without_command=True)
 def config(context: typer.Context, preset: Preset = "smoke", as_json: AsJson = False) -> None:
     """List every field: its type, the value that the preset has, and its meaning."""
+    set_quiet_defaults()
     if context.invoked_subcommand:
         return
     fields = all_fields()
@@ -52,22 +56,31 @@ def explain(
 
 
 def _print_fields(fields: list[Field], preset: str) -> None:
+    from flows.influence import influence_of
+
     chosen = find_preset(preset)
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPE_WIDTH)
-    table = Table(
-        Column("field", no_wrap=True), Column(f"in {preset}"), "type", "meaning", box=None
-    )
-    section = ""
-    for field in fields:
-        if field.section != section:
-            section = field.section
-            table.add_row(f"[bold]{section}[/bold]")
-        value = value_of(chosen, field)
-        table.add_row(f"  {field.name}", _shown(value), escape(field.type), escape(field.summary))
-    console.print(table)
-    rich.print(f"[dim]all of one field: {' '.join(program())} config explain FIELD[/dim]")
+    for section, group in groupby(fields, key=lambda field: field.section):
+        members = list(group)
+        stages = {field.key: influence_of(field).fingerprinted for field in members}
+        table = Table.grid(Column(no_wrap=True), Column(), padding=(0, 2, 0, 0))
+        for field in members:
+            notes = [field.type, field.unit]
+            if len(set(stages.values())) > 1:
+                notes.append(_fingerprints(stages[field.key]))
+            told = escape(f"({'; '.join(filter(None, notes))})")
+            value = _shown(value_of(chosen, field))
+            table.add_row(f"  {field.name} = {value}", f"{escape(field.summary)} [dim]{told}[/dim]")
+        same = _fingerprints(stages[members[0].key]) if len(set(stages.values())) == 1 else ""
+        console.print(f"[bold]{section}[/bold] [dim]{same}[/dim]")
+        console.print(table)
+    console.print(f"[dim]{' '.join(program())} config explain FIELD tells all of one[/dim]")
+
+
+def _fingerprints(stages: Sequence[str]) -> str:
+    return f"fingerprint of {', '.join(stages)}" if stages else "not fingerprinted"
 
 
 def _print_field(field: Field) -> None:
