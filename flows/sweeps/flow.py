@@ -86,7 +86,7 @@ def owt_sweep(
     with showing_run(data_root()):
         title = title_of(f"{kind} {preset}", differences(base, find_preset(preset)))
         emit(RunStarted(title=title, stages=()))
-        context, tracked = open_run(base, preset, select_stages())
+        context, tracked = open_run(base, preset, select_stages(), title=title)
         running = Running(
             trials=open_trials(context.store_url, Path(context.root), kept),
             context=context,
