@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import rich
 import typer
+from rich.markup import escape
 
 from flows.cli.options import AsJson, Settings
 from flows.cli.tables import plain_table, print_table
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 LONG_CONTEXT = 16_384
 """Context length at which the hand-out asks for the FLOPs again."""
 
+TOO_LARGE = " (not one fits)"
+
 LABELS = {
     "token_embeddings": "token embeddings",
     "feed_forward": "feed-forward",
@@ -32,6 +35,7 @@ LABELS = {
     "attention_projections": "QKVO projections",
     "attention_scores": "attention scores",
     "converted_weights": "converted weights",
+    "optimizer": "optimizer state",
 }
 """Names of parts that are not words as they are."""
 
@@ -71,7 +75,8 @@ def account(
     long = count_forward(model, dataclasses.replace(config.model, context_length=LONG_CONTEXT))
     family = GPT2_SHAPES if model in GPT2_SHAPES else ()
     rows = [count_forward(name, gpt2_config(name, edition=edition)) for name in family]
-    rows += [row for row in (found.forward, long) if row not in rows]
+    for row in (found.forward, long):
+        rows += [row] if row not in rows else []
     if as_json:
         document = {"edition": edition, **dataclasses.asdict(found)}
         document["forward_by_model"] = [dataclasses.asdict(row) for row in rows]
@@ -113,17 +118,19 @@ def _hardware(name: str, precision: Precision, edition: int, mfu: float) -> Hard
 
 def _print_account(found: Account, rows: Sequence[ForwardFlops], long: ForwardFlops) -> None:
     rich.print(
-        f"{found.name}: {found.num_parameters:,} parameters, {found.fp32_bytes:,} bytes in fp32\n"
+        f"{escape(found.name)}: {found.num_parameters:,} parameters, "
+        f"{found.fp32_bytes:,} bytes in fp32\n"
     )
     _print_parts("Parameters", "number", found.parameters)
     length = found.forward.context_length
     _print_parts(f"One forward pass of {length:,} tokens", "FLOPs", found.forward.by_component)
     rich.print(f"Training: {found.training_flops_per_token:,} FLOPs a token, three times forward\n")
     _print_forward(rows)
-    rich.print(
-        f"{found.name}: {long.total / found.forward.total:.2f} times the FLOPs at "
-        f"{long.context_length:,} tokens\n"
-    )
+    if long != found.forward:
+        rich.print(
+            f"{escape(found.name)}: {long.total / found.forward.total:.2f} times the FLOPs at "
+            f"{long.context_length:,} tokens\n"
+        )
     _print_memory(found)
     _print_time(found)
 
@@ -145,23 +152,25 @@ def _print_forward(rows: Sequence[ForwardFlops]) -> None:
     for row in rows:
         shares = [f"{100 * share:.1f}" for share in row.shares.values()]
         numbers = f"{row.num_parameters / 1e6:,.1f}", f"{row.context_length:,}", f"{row.total:,}"
-        table.add_row(row.name, *numbers, *shares)
+        table.add_row(escape(row.name), *numbers, *shares)
     print_table(table)
 
 
 def _print_memory(found: Account) -> None:
     memory, hardware = found.adamw_memory, found.hardware
+    fits = sum(found.fast_path_memory.values()) <= hardware.memory_bytes
     rich.print(
         f"Bytes of a step with AdamW and B sequences, counted by {memory.counted}:\n"
         f"{memory.bytes_per_sequence:,} B + {memory.fixed_bytes:,}\n"
         f"Largest batch in {hardware.memory_bytes / 1e9:.0f} GB ({hardware.name}): "
-        f"{found.largest_batch:,}\n"
+        f"{found.largest_batch:,}{'' if found.largest_batch else TOO_LARGE}\n"
     )
     _print_parts("Whatever the batch", "bytes", memory.fixed)
     _print_parts("Each sequence: kept outputs", "bytes", memory.activations)
     rich.print(
         f"This project's fast path ({hardware.precision}, {found.optimizer}) divides the batch of "
-        f"{found.training.batch_size:,} into micro-batches of {found.fast_path_micro_batch:,}:\n"
+        f"{found.training.batch_size:,} into micro-batches of {found.fast_path_micro_batch:,}"
+        f"{'' if fits else TOO_LARGE}:\n"
     )
     _print_parts("One micro-batch", "bytes", found.fast_path_memory)
 

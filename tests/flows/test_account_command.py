@@ -68,6 +68,19 @@ def test_options_change_what_is_counted() -> None:
     assert other["training"]["seconds"] == pytest.approx(seconds)
 
 
+def test_a_model_at_the_long_context_is_listed_once() -> None:
+    """Its own row is the long one, and it is not held against itself."""
+    text = printed("gpt2-small", "--context-length", "16384")
+    assert text.count("gpt2-small      ") == 2
+    assert "times the FLOPs" not in text
+
+
+def test_what_does_not_fit_is_told() -> None:
+    """24 GB hold neither GPT-2 XL by the list nor on the fast path."""
+    text = printed("gpt2-xl", "--device", "rtx3090")
+    assert text.count("not one fits") == 2
+
+
 def test_presets_and_files_are_models_too(tmp_path: Path) -> None:
     """A preset's training is taken with its shape; a file lies over `smoke`, as for `owt run`."""
     assert document("tinystories")["num_parameters"] == 22_696_448
