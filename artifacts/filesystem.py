@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from artifacts import local_disk
+from artifacts.patience import PatientFilesystem, try_again
 
 Filesystem: TypeAlias = fsspec.AbstractFileSystem
 """A filesystem of fsspec. fsspec ships no types, so mypy does not check calls of its methods."""
@@ -54,8 +55,8 @@ def open_filesystem(url: str | Path) -> tuple[Filesystem, str]:
         return LocalFileSystem(), str(url.absolute())
     filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     if isinstance(filesystem, LocalFileSystem):
-        path = str(Path(path).absolute())
-    return filesystem, path.rstrip("/")
+        return filesystem, str(Path(path).absolute())
+    return PatientFilesystem(filesystem), path.rstrip("/")
 
 
 def local_path(fs: Filesystem, path: str) -> Path | None:
@@ -138,7 +139,19 @@ def read_blocks(fs: Filesystem, path: str) -> Iterator[bytes]:
     size_bytes = int(fs.info(path)["size"])
     for start in range(0, size_bytes, BLOCK_BYTES):
         # By ranges, because all readers of a file on memory:// share one position.
-        yield bytes(fs.cat_file(path, start=start, end=min(start + BLOCK_BYTES, size_bytes)))
+        yield _read_range(fs, path, start, min(start + BLOCK_BYTES, size_bytes))
+
+
+def _read_range(fs: Filesystem, path: str, start: int, stop: int) -> bytes:
+    """Return a range of a file, whole: an answer that was cut off is asked for again."""
+
+    def read() -> bytes:
+        data = bytes(fs.cat_file(path, start=start, end=stop))
+        if len(data) != stop - start:
+            raise OSError(errno.EIO, f"the answer was cut off after {len(data)} bytes", path)
+        return data
+
+    return try_again(read)
 
 
 def write_bytes(fs: Filesystem, path: str, data: bytes) -> None:
@@ -167,7 +180,7 @@ def _create(fs: Filesystem, path: str, data: bytes) -> None:
     local = local_path(fs, path)
     if local is not None:
         local_disk.create(local, data)
-    elif isinstance(fs, MemoryFileSystem):
+    elif isinstance(fs.impatient if isinstance(fs, PatientFilesystem) else fs, MemoryFileSystem):
         with _memory_lock:
             fs.pipe_file(path, data, mode="create")
     else:
@@ -177,6 +190,8 @@ def _create(fs: Filesystem, path: str, data: bytes) -> None:
 def _create_remote(fs: Filesystem, path: str, data: bytes) -> None:
     try:
         fs.pipe_file(path, data, mode="create")  # a conditional PUT
+    except FileExistsError:
+        raise
     except OSError as error:
         # s3fs understands only Amazon's error names; the 412 of other servers comes as EINVAL.
         answer = getattr(error.__cause__, "response", None) or {}
@@ -198,12 +213,28 @@ def upload(fs: Filesystem, source: Path, path: str, *, may_link: bool) -> None:
     """
     local = local_path(fs, path)
     if local is None:
-        fs.put_file(str(source), path)
+        _upload_remote(fs, source, path)
     elif may_link:
         local_disk.link_or_copy(source, local)
         local_disk.sync(local)  # who wrote it need not have waited for the disk
     else:
         local_disk.copy(source, local)
+
+
+def _upload_remote(fs: Filesystem, source: Path, path: str) -> None:
+    def put() -> None:
+        fs.put_file(str(source), path)
+        if int(_info_if_there(fs, path).get("size") or 0) != source.stat().st_size:
+            raise OSError(errno.EIO, "the store took the file and does not have it", path)
+
+    try_again(put)
+
+
+def _info_if_there(fs: Filesystem, path: str) -> Mapping[str, Any]:
+    try:
+        return dict(fs.info(path))
+    except FileNotFoundError:
+        return {}
 
 
 def copy_within(fs: Filesystem, names: Mapping[str, str]) -> None:

@@ -109,15 +109,26 @@ def find_record(store: Store, key: ArtifactKey) -> Record | None:
         RecordFormatError: Another version of this program wrote it, in another format.
     """
     path = record_path(store, key)
-    with filesystem.storage_explained(store.url):
-        (data,) = filesystem.read_all(store.fs, [path])
-    record = _parsed(store, path, data)
+    record = _read_record(store, path)
     if record is None or (record.stage, record.fingerprint) == (key.stage, key.fingerprint):
         return record
     raise DamagedRecordError(
         f"the record of {key.place} under {store.url} is that of "
         f"{record.stage}/{record.fingerprint}; quarantine it and build again"
     )
+
+
+def _read_record(store: Store, path: str) -> Record | None:
+    """Read a record; one that cannot be read is asked for again, as an answer may be cut off."""
+    with filesystem.storage_explained(store.url):
+        (data,) = filesystem.read_all(store.fs, [path])
+        try:
+            return _parsed(store, path, data)
+        except DamagedRecordError:
+            (again,) = filesystem.read_all(store.fs, [path])
+            if again == data:
+                raise
+    return _parsed(store, path, again)
 
 
 def _parsed(store: Store, path: str, data: bytes | None) -> Record | None:

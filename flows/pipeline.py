@@ -3,6 +3,7 @@
 import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from tasks.corpus.source import Source, with_known_hash
 from tasks.corpus.text import with_source
 from tasks.download import pin_by_fetching
 from tasks.events import Outcome, Preparing, RunStarted, StageEnded, StageStarted, emit
+from tasks.retry import try_again_in_flow
 from tasks.run_family import join_family
 from tasks.stage import S, Stage, code_of, prediction_of
 from tasks.stopping import RunStopped, result_of, stop_switch
@@ -73,9 +75,12 @@ def perform(config: PipelineConfig, preset: str, selection: Selection) -> dict[s
     emit(RunStarted(title=title, stages=stage_rows(config, selection.wanted)))
     emit(Preparing(what="opening the run in MLflow"))
     context, tracked = open_run(config, preset, selection, title=title)
-    performing = Performing(context, selection, config)
     try:
+        look = partial(Performing, context, selection, config)
+        performing = try_again_in_flow(context, look, "the look at the store")
         walk_stages(config, performing)
+        sum_up = partial(summarize, performing.endings, context, tracked)
+        summary = try_again_in_flow(context, sum_up, "the summary")
     except RunStopped as stop:
         tracked.finish("KILLED")
         # Prefect takes a state that a flow returns as the run's own.
@@ -83,7 +88,6 @@ def perform(config: PipelineConfig, preset: str, selection: Selection) -> dict[s
     except BaseException as error:
         tracked.finish("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    summary = summarize(performing.endings, context, tracked)
     tracked.rename(title_of(preset, different, loss_of(summary)))
     tracked.finish("FINISHED")
     is_repeat = all(ending.is_cached for ending in performing.endings)

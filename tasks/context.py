@@ -51,4 +51,8 @@ def store_of(context: RunContext) -> Store:
 def retry_options(context: RunContext) -> dict[str, Any]:
     """Return Prefect's options for the retries of this run."""
     delay = exponential_backoff(context.retry_delay_s)
-    return {"retries": context.retries, "retry_delay_seconds": delay}
+    return {
+        "retries": context.retries,
+        "retry_delay_seconds": delay,
+        "retry_jitter_factor": 0.5,  # those that failed together do not come back together
+    }

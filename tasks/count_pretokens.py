@@ -22,7 +22,7 @@ from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.text import known_text_bytes, text_bytes, text_location
 from tasks.map_ranges import ByteRange, map_ranges, part_name
 from tasks.prediction import Outlook, Prediction, predict_work
-from tasks.stage import STAGE_OPTIONS, Stage
+from tasks.stage import STAGE_OPTIONS, Stage, perform_in_flow
 from tokenizer.config import TokenizerConfig
 from tokenizer.kernels.classify.class_ranges import CLASS_TABLE_SHA256
 
@@ -144,7 +144,7 @@ def predict(config: TokenizerConfig, outlook: Outlook) -> Prediction:
 
 
 COUNT_PRETOKENS = Stage(
-    name=STAGE, identify=counts_identity, perform=count_pretokens, predict=predict
+    name=STAGE, identify=counts_identity, perform=perform_in_flow(count_pretokens), predict=predict
 )
 
 

@@ -26,7 +26,7 @@ from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.text import known_text_bytes, text_bytes, text_location
 from tasks.map_ranges import ByteRange, map_ranges, part_name
 from tasks.prediction import Outlook, Prediction, predict_work
-from tasks.stage import STAGE_OPTIONS, Stage
+from tasks.stage import STAGE_OPTIONS, Stage, perform_in_flow
 from tasks.train_tokenizer import known_bytes_per_token
 from tokenizer.kernels.classify.class_ranges import CLASS_TABLE_SHA256
 
@@ -152,7 +152,9 @@ def predict(settings: ShardSettings, outlook: Outlook) -> Prediction:
     return replace(found, disk_bytes=int(2 * num_tokens) if num_tokens is not None else None)
 
 
-ENCODE_SHARDS = Stage(name=STAGE, identify=shards_identity, perform=encode_shards, predict=predict)
+ENCODE_SHARDS = Stage(
+    name=STAGE, identify=shards_identity, perform=perform_in_flow(encode_shards), predict=predict
+)
 
 
 def _index(ranges: Sequence[ByteRange], split: str, staging: Staging) -> JsonObject:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from prefect import Task
@@ -13,7 +14,7 @@ from artifacts.record import Record
 from artifacts.store import Store
 from tasks.context import RunContext, retry_options
 from tasks.prediction import Outlook, Prediction
-from tasks.retry import retry_transient
+from tasks.retry import retry_transient, try_again_in_flow
 from tasks.source_closure import source_closure
 
 STAGE_OPTIONS: dict[str, Any] = {
@@ -87,5 +88,17 @@ def perform_by(task: Task[..., Any]) -> Callable[[RunContext, Identity, S], Stat
         retried = task.with_options(**retry_options(context))
         state: Any = retried(context, identity, settings, return_state=True)
         return cast("State[Reference]", state)  # not a coroutine: no task of ours is async
+
+    return perform
+
+
+def perform_in_flow(
+    function: Callable[[RunContext, Identity, S], State[Reference]],
+) -> Callable[[RunContext, Identity, S], State[Reference]]:
+    """Return how a mapped stage is performed, which works in the flow itself: with retries too."""
+
+    def perform(context: RunContext, identity: Identity, settings: S) -> State[Reference]:
+        call = partial(function, context, identity, settings)
+        return try_again_in_flow(context, call, identity.stage)
 
     return perform

@@ -6,6 +6,7 @@ wins. One that was paused and wakes up late finds the record and removes only it
 builder with a lease publishes only if it still has it at the moment of publishing (`decision`).
 """
 
+import errno
 import json
 import uuid
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import fields, replace
 
 from artifacts import filesystem
 from artifacts.building.staging import StagedPart, Staging, clear, intact_parts
+from artifacts.content_hash import stamps_below
 from artifacts.fingerprint import canonical_json
 from artifacts.identity import Identity
 from artifacts.lease.lease import Lease, LeaseLostError
@@ -120,6 +122,7 @@ def _publish_first(staging: Staging, parts: Sequence[StagedPart], record: Record
     except BaseException:
         filesystem.remove_below(store.fs, folder)
         raise
+    _check_copies(store, record)
     text = json.dumps(record.to_json(), indent=2, allow_nan=False)
     if staging.lease is not None:
         _decide(staging.lease, record, text)
@@ -128,6 +131,18 @@ def _publish_first(staging: Staging, parts: Sequence[StagedPart], record: Record
         if staging.lease is None or not _set_aside_damaged(store, record):
             return _give_way(store, record)
     return record
+
+
+def _check_copies(store: Store, record: Record) -> None:
+    """Raise an error that may pass where a store took a copy and does not have it."""
+    if filesystem.local_path(store.fs, store.root) is not None:
+        return
+    found = stamps_below(store.fs, published_path(store, record))
+    for entry in record.files:
+        stamp = found.get(entry.name)
+        if stamp is None or stamp.size_bytes != entry.size_bytes:
+            filesystem.remove_below(store.fs, published_path(store, record))
+            raise OSError(errno.EIO, f"the store lost {entry.name} while it was published")
 
 
 def _decide(lease: Lease, record: Record, text: str) -> None:

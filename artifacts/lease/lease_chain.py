@@ -70,8 +70,13 @@ def highest(store: Store, key: ArtifactKey) -> Link:
     numbers = _numbers(store, key)
     if not numbers:
         return Link(0, None)
-    (data,) = filesystem.read_all(store.fs, [_path(store, key, numbers[-1])])
-    return Link(numbers[-1], _parsed(data))
+    path = _path(store, key, numbers[-1])
+    (data,) = filesystem.read_all(store.fs, [path])
+    note = _parsed(data)
+    if note is None:  # the answer may have been cut off, and nobody may lose a lease by that
+        (data,) = filesystem.read_all(store.fs, [path])
+        note = _parsed(data)
+    return Link(numbers[-1], note)
 
 
 def append(store: Store, key: ArtifactKey, after: Link, note: Note) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from artifacts import filesystem
 from artifacts.identity import PLACE_DIGITS, Reference
@@ -242,7 +243,7 @@ def test_store_without_access_is_named(
         raise error
 
     for call in ("ls", "cat_file"):
-        monkeypatch.setattr(type(store.fs), call, refuse)
+        monkeypatch.setattr(MemoryFileSystem, call, refuse)
     for look in (partial(find_record, store, key), partial(list_records, store)):
         with pytest.raises(PermissionError, match=r"no access to memory://.*credentials"):
             look()

@@ -1,0 +1,77 @@
+"""Kill the pipeline at any moment, run it again, and see whether anything was lost.
+
+    python -m benchmarks.kills --data DIR --out docs/studies/kills.jsonl --kills 1000
+
+A chain is one data root: attempts that are killed, up to ten times, then one that may finish. All
+that was published must be the bytes of an undisturbed run. Attempts are forked from a process that
+has imported everything and compiled the kernels, but has started no thread. Writes one JSON line a
+chain; a campaign that is started again goes on behind the last one. Ends with a table, also without
+a new chain (docs/studies/kills.md).
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import sys
+from pathlib import Path
+
+from benchmarks.kills.attempts import make_ready, one_thread
+from benchmarks.kills.chain import Chain, run_chain
+from benchmarks.kills.report import as_table, read_log
+from flows.cli.shared_server import using_server
+from flows.settings import prepare_environment, set_prefect_api_url
+
+
+def main() -> int:
+    """Run chains until there were so many kills; return 1 if anything was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder for data roots")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines; added to")
+    parser.add_argument("--kills", type=int, default=1000, help="kills in all, earlier ones too")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    options.data.mkdir(parents=True, exist_ok=True)
+    options.out.touch()
+    done = read_log(options.out)
+    if sum(len(chain["kills"]) for chain in done) < options.kills:
+        done += _campaign(options, done)
+    print(as_table(done))
+    problems = [problem for chain in done for problem in chain["problems"]]
+    print("\n".join(problems) or "nothing lost, nothing left")
+    return 1 if problems else 0
+
+
+def _campaign(options: argparse.Namespace, done: list[Chain]) -> list[Chain]:
+    # pyarrow's allocator would start a thread of its own.
+    quiet = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+    os.environ.update(quiet, OWT_ROOT=str(options.data / "server"))
+    # The runs of each data root are in its own MLflow database, whatever this process was told.
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    prepare_environment(options.data / "server")
+    made: list[Chain] = []
+    with using_server(options.data / "server") as url:
+        set_prefect_api_url(url)
+        settings = make_ready(options.data)
+        if not one_thread():
+            raise RuntimeError("this process has started a thread: a fork would not be sound")
+        whole = run_chain(options.data / "whole", settings, kills=0, draw=random.Random(0))
+        if whole["problems"]:
+            raise RuntimeError(f"the undisturbed run failed: {whole['problems']}")
+        while sum(len(chain["kills"]) for chain in [*done, *made]) < options.kills:
+            number = len(done) + len(made)
+            draw = random.Random(f"{options.seed}/{number}")
+            root = options.data / f"chain-{number}"
+            chain = run_chain(root, settings, kills=draw.randint(1, 10), draw=draw, whole=whole)
+            with options.out.open("a") as log:
+                log.write(json.dumps({"chain": number, "seed": options.seed, **chain}) + "\n")
+            if not chain["problems"]:  # what failed is left to be looked at
+                shutil.rmtree(root)
+            made.append(chain)
+            print(f"chain {number}: {len(chain['kills'])} kills {chain['problems']}", flush=True)
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""One attempt: a forked process that runs the whole flow, and dies at a chosen moment."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+from benchmarks.kills.moments import Moments
+from flows.cli.servers import ended_by_signals
+from tests.tiny_pipeline import TINY, write_corpus
+
+CHECKPOINT_STEPS = 5
+NUM_STEPS = 40
+
+CHANGES = (
+    f"train_lm.max_steps={NUM_STEPS}",
+    f"run.checkpoint_steps={CHECKPOINT_STEPS}",
+    "run.device=cpu",
+    "run.workers=2",
+    "run.retries=0",
+)
+
+
+def make_ready(folder: Path) -> list[str]:
+    """Write the corpus, import everything and compile the kernels; return the settings."""
+    corpus = [
+        f"corpus.{split}={write_corpus(folder / f'{split}.txt', seed=seed, num_documents=count)}"
+        for split, seed, count in [("train", 1, 200), ("valid", 2, 20)]
+    ]
+    import torch
+
+    torch.set_num_threads(1)
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    import prefect.main  # noqa: F401
+
+    import flows.pipeline  # noqa: F401
+    import lm.training.train  # noqa: F401
+    import tokenizer.training.train  # noqa: F401
+
+    _warm_kernels(folder)
+    return [*corpus, *TINY, *CHANGES]
+
+
+def _warm_kernels(folder: Path) -> None:
+    """Compile in this process what each attempt needs, on a few bytes and in one thread."""
+    from tokenizer.config import TokenizerConfig
+    from tokenizer.encoding.tokenizer import Tokenizer
+    from tokenizer.formats.vocabulary import build_vocab
+    from tokenizer.training.count import count_pretokens
+    from tokenizer.training.train import train_merges
+
+    config = TokenizerConfig()
+    text = folder / "valid.txt"
+    counts = count_pretokens(
+        str(text),
+        start=0,
+        stop=text.stat().st_size,
+        pattern=config.pattern,
+        special_tokens=config.special_tokens,
+    )
+    result = train_merges(counts, 20, tie_break=config.tie_break)
+    vocab = build_vocab(result.merges, config.special_tokens)
+    Tokenizer(vocab, result.merges, config.special_tokens).encode(text.read_text())
+
+
+def one_thread() -> bool:
+    """Tell whether this process has one thread, those of libraries counted too."""
+    return threading.active_count() == 1 and len(list(Path("/proc/self/task").iterdir())) == 1
+
+
+def fork_attempt(root: Path, settings: list[str], moments: Moments) -> int:
+    """Start an attempt over a data root as the leader of a process group; return its id."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        with contextlib.suppress(PermissionError):  # it has done so itself
+            os.setpgid(pid, pid)
+        return pid
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        root.mkdir(parents=True, exist_ok=True)
+        _redirect_output(root / "attempts.log")
+        os.environ["OWT_ROOT"] = str(root)
+        moments.watch(root)
+        code = _run(settings)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        moments.unwatch()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _run(settings: list[str]) -> int:
+    from flows.pipeline import owt_pipeline
+
+    try:
+        with ended_by_signals():
+            owt_pipeline(preset="smoke", overrides=settings)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+def _redirect_output(path: Path) -> None:
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
