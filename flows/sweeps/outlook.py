@@ -8,7 +8,6 @@ from artifacts.identity import Reference
 from artifacts.record import Record
 from artifacts.store import list_records
 from flows.config import PipelineConfig
-from flows.plan import with_source
 from flows.stages import MODEL, TRIAL_STAGES, walk_stages
 from flows.sweeps.design import Arm, Design
 from flows.sweeps.running import Trials
@@ -17,6 +16,7 @@ from flows.sweeps.walk import Identifying, identify_trial
 from lm.accounting.parameters import num_parameters
 from lm.experiment_statistics import difference_deviation, power_statement
 from tasks.corpus.source import Source
+from tasks.corpus.text import with_source
 from tasks.prediction import Outlook
 from tasks.stage import S, Stage
 from tasks.sweep import known_noise_floor
