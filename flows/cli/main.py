@@ -15,6 +15,7 @@ from flows.cli import (
     doctor,
     generate,
     plan,
+    report,
     run,
     sweep,
     tokenizer,
@@ -68,6 +69,7 @@ owt run --preset tinystories-cpu --corpus my/folder
 owt run --preset smoke --set train_lm.max_steps=400 --force train_lm"""
 )(run.run)
 app.command()(plan.plan)
+app.command()(report.report)
 app.command()(sweep.sweep)
 app.command()(account.account)
 app.command()(generate.generate)

@@ -1,0 +1,82 @@
+"""`owt report`: one page about a run and its sweeps."""
+
+import shutil
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import rich
+import typer
+from rich.markup import escape
+
+from flows.cli.options import ConfigFile, Preset, Settings, Verbose, overlay_of
+from flows.cli.run import prefect_server
+from flows.cli.stopping import INTERRUPTED, command_line, stopping_on_signals
+from flows.config import resolve_config
+from flows.presets import find_preset
+from flows.settings import data_root, prepare_environment
+from tasks.events import Preparing, emit
+from tasks.stopping import RunStopped, StopSwitch, result_of
+
+Course = Annotated[bool, typer.Option("--course", help="Order it by the problems of the course.")]
+NoRun = Annotated[
+    bool, typer.Option("--no-run", help="Build nothing; the page says what is missing.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Copy report.html to this file, too.")
+]
+
+
+def report(
+    preset: Preset = "smoke",
+    config: ConfigFile = None,
+    settings: Settings = None,
+    course: Course = False,
+    no_run: NoRun = False,
+    output: Output = None,
+    verbose: Verbose = False,
+) -> None:
+    """Write one self-contained page about a run: data, curves, sweeps, samples, costs."""
+    overlay = overlay_of(config)
+    # Bad input is refused here, before anything is started.
+    resolve_config(find_preset(preset), overlay, settings or ())
+    root = data_root()
+    prepare_environment(root)
+    parameters = {
+        "preset": preset,
+        "overrides": settings or [],
+        "config": overlay,
+        "order": "course" if course else "study",
+        "make_missing": not no_run,
+    }
+    from flows.view.showing import showing_run, write_line
+
+    try:
+        with showing_run(root, verbose=verbose) as log, stopping_on_signals(root) as switch:
+            summary = _perform(root, parameters, switch, verbose=verbose)
+    except RunStopped as stop:
+        write_line(f"stopped {stop}".strip() + f"; resume with: {command_line()}")
+        sys.exit(INTERRUPTED)
+    if output is not None:
+        shutil.copyfile(summary["page"], output)
+    rich.print(escape(summary["stages"][-1]["shown"]["line"]))
+    rich.print(f"{len(summary['made_from'])} artifacts: {escape(str(output or summary['page']))}")
+    rich.print(f"[dim]log: {escape(str(log))}[/dim]")
+
+
+def _perform(
+    root: Path, parameters: dict[str, Any], switch: StopSwitch, *, verbose: bool
+) -> dict[str, Any]:
+    emit(Preparing(what="starting Prefect's server"))
+    with prefect_server(root):
+        emit(Preparing(what="loading Prefect"))
+        from flows.logs import quiet_engines, send_last_records
+        from flows.report import owt_report
+
+        quiet = nullcontext() if verbose else quiet_engines()
+        with quiet, switch.holding():
+            state: Any = owt_report(**parameters, return_state=True)
+            send_last_records()
+            summary: dict[str, Any] = result_of(state)
+            return summary

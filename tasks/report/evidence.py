@@ -1,0 +1,164 @@
+"""What a report is drawn from: records and small files of artifacts, as plain data."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from artifacts.identity import Reference
+from artifacts.published.reading import local_file
+from artifacts.record import JsonObject, Record
+from artifacts.store import Store, record_of, reference_of
+from tasks.report.blocks import Origin
+from tasks.report.settings import ReportSettings
+from tasks.sweep_results import SweepResult
+
+SWEEP_STAGE = "sweep"
+SWEEP_FILE = "sweep.json"
+
+_SWEEP = TypeAdapter(SweepResult)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundSweep:
+    """A sweep's results with the artifact that holds them."""
+
+    result: SweepResult
+    record: Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """Samples drawn with one setting, and how repetitive they are."""
+
+    record: Record
+    samples: list[JsonObject]
+
+    @property
+    def temperature(self) -> float:
+        """Divides the logits."""
+        return float(self.record.config["temperature"])
+
+    @property
+    def top_p(self) -> float:
+        """Probability mass of the nucleus."""
+        return float(self.record.config["top_p"])
+
+    @property
+    def length(self) -> int:
+        """New tokens, at most."""
+        return int(self.record.config["max_new_tokens"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All artifacts of a report."""
+
+    settings: ReportSettings
+    records: Mapping[str, Record] = field(default_factory=dict)
+    """By the stage's name in the walk: `encode_shards train`."""
+    metrics: list[JsonObject] = field(default_factory=list)
+    """Lines of the training's `metrics.jsonl`."""
+    timings: list[JsonObject] = field(default_factory=list)
+    evaluation: JsonObject = field(default_factory=dict)
+    num_train_copies: int | None = None
+    """Training documents that repeat an earlier one."""
+    generations: tuple[Generation, ...] = ()
+    """The run's own first."""
+    sweeps: tuple[FoundSweep, ...] = ()
+
+    @cached_property
+    def model(self) -> Record | None:
+        """The trained model."""
+        return self.records.get("train_lm")
+
+    def statistics(self, name: str) -> JsonObject:
+        """Return what a stage found out; nothing where it was not run."""
+        record = self.records.get(name)
+        return record.statistics if record else {}
+
+    def sweeps_of(self, *kinds: str) -> list[FoundSweep]:
+        """Return the sweeps of these kinds."""
+        return [sweep for sweep in self.sweeps if sweep.result.kind in kinds]
+
+    def origin(self, command: str, names: Iterable[str]) -> Origin:
+        """Return where numbers that come from these stages come from."""
+        records = [self.records[name] for name in names if name in self.records]
+        return origin_of(f"owt {command} {self.settings.arguments}".strip(), records)
+
+
+def origin_of(command: str, records: Iterable[Record]) -> Origin:
+    """Return the command that gives numbers again, and a line for each artifact they are from."""
+    return Origin(command=command, lines=tuple(describe(record) for record in records))
+
+
+def describe(record: Record) -> str:
+    """Return an artifact's line: place, fingerprint, code, libraries, machine, date."""
+    environment = record.environment
+    libraries = ", ".join(
+        f"{name} {environment[name]}" for name in ("torch", "numpy", "numba") if name in environment
+    )
+    parts = (
+        record.place,
+        f"sha256 {record.fingerprint}",
+        f"code {record.code_version or 'unknown'}",
+        f"Python {environment.get('python', 'unknown')}",
+        libraries,
+        str(environment.get("platform", "")),
+        record.started_at,
+    )
+    return "; ".join(part for part in parts if part)
+
+
+def gather(store: Store, settings: ReportSettings, inputs: Mapping[str, Reference]) -> Evidence:
+    """Read everything that the page shows; large files stay where they are."""
+    records = {name: record_of(store, reference) for name, reference in inputs.items()}
+    walk = {name: records[name] for name in settings.stages if name in records}
+    extra = [record for name, record in records.items() if name not in walk]
+    model, evaluation = walk.get("train_lm"), walk.get("evaluate")
+    generations = [walk["generate"]] if "generate" in walk else []
+    generations += [record for record in extra if record.stage == "generate"]
+    return Evidence(
+        settings=settings,
+        records=walk,
+        metrics=_json_lines(store, model, "metrics.jsonl"),
+        timings=_json_lines(store, model, "timings.jsonl"),
+        evaluation=_json(store, evaluation, "evaluation.json") if evaluation else {},
+        num_train_copies=_num_copies(store, walk.get("download train")),
+        generations=tuple(
+            Generation(record=record, samples=_json(store, record, "samples.json"))
+            for record in generations
+        ),
+        sweeps=tuple(
+            FoundSweep(
+                result=_SWEEP.validate_python(_json(store, record, SWEEP_FILE)), record=record
+            )
+            for record in extra
+            if record.stage == SWEEP_STAGE
+        ),
+    )
+
+
+def _json(store: Store, record: Record, name: str) -> Any:  # an object or a list, by the file
+    text = local_file(store, reference_of(store, record), name).read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def _json_lines(store: Store, record: Record | None, name: str) -> list[JsonObject]:
+    if record is None:
+        return []
+    text = local_file(store, reference_of(store, record), name).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def _num_copies(store: Store, record: Record | None) -> int | None:
+    """Count the documents that repeat an earlier one of the same text."""
+    import numpy as np
+
+    if record is None:
+        return None
+    hashes = np.load(local_file(store, reference_of(store, record), "document_hashes.npy"))
+    return len(hashes) - len(np.unique(hashes, axis=0))
