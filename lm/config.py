@@ -14,7 +14,7 @@ NormPlacement = Literal["pre", "post", "none"]
 PositionEncoding = Literal["rope", "none"]
 FeedForwardKind = Literal["swiglu", "silu", "relu2"]
 OptimizerName = Literal["adamw", "muon"]
-ScheduleName = Literal["cosine", "wsd", "linear", "constant"]
+ScheduleName = Literal["cosine", "wsd", "linear", "constant", "growing"]
 Precision = Literal["fp32", "bf16", "tf32"]
 Sampling = Literal["without_replacement", "with_replacement"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -163,7 +163,8 @@ class TrainConfig:
     warmup_steps: int = 100
     """Steps of linear growth from 0 to the peak."""
     schedule: ScheduleName = "cosine"
-    """Shape after warm-up: cosine, warm-up-stable-decay, linear or constant."""
+    """Shape after warm-up: cosine, warm-up-stable-decay, linear or constant; or growing from the
+    minimum to the peak by equal factors, for a test of the range of rates (Smith 2017)."""
     wsd_decay_share: float = 0.2
     """Last share of the run in which `wsd` decays. Default: Hu et al. 2024 and Hagele et al.
     2024 find 0.1 to 0.2 enough."""
@@ -224,7 +225,10 @@ class TrainConfig:
         _check_share("ema_decay", self.ema_decay, below_one=True)
         _check_share("wsd_decay_share", self.wsd_decay_share, below_one=False)
         _check_choice("optimizer", self.optimizer, ("adamw", "muon"))
-        _check_choice("schedule", self.schedule, ("cosine", "wsd", "linear", "constant"))
+        schedules = ("cosine", "wsd", "linear", "constant", "growing")
+        _check_choice("schedule", self.schedule, schedules)
+        if self.schedule == "growing" and self.min_learning_rate == 0:
+            raise ValueError("min_learning_rate (0) must be above 0 with schedule='growing'")
         _check_choice("precision", self.precision, ("fp32", "bf16", "tf32"))
         _check_choice("sampling", self.sampling, ("without_replacement", "with_replacement"))
         if self.min_learning_rate > self.max_learning_rate:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 Kind = Annotated[
     str,
     typer.Argument(
-        help="learning-rate, batch-size, weight-decay, schedule, optimizer, ablations, seeds, grid."
+        help="learning-rate, range-test, batch-size, weight-decay, schedule, optimizer, "
+        "ablations, seeds, grid."
     ),
 ]
 Grid = Annotated[

@@ -18,6 +18,8 @@ from lm.config import TrainConfig
 RATE_FACTORS = (0.1, 0.316228, 1.0, 3.16228, 10.0, 31.6228, 100.0)
 """Half decades around the preset's rate; the last ones are meant to diverge."""
 TUNING_FACTORS = {1: (1.0,), 2: (0.316228, 1.0), 3: (0.316228, 1.0, 3.16228)}
+RANGE = (0.001, 100.0)
+"""Ends of a range test, as factors of the preset's rate."""
 WEIGHT_DECAYS = (0.0, 0.01, 0.1, 0.3, 1.0)
 BATCH_FACTOR = 4
 MIN_STEPS = 20
@@ -52,6 +54,29 @@ def learning_rate(base: PipelineConfig, wishes: Wishes) -> Design:
     return _along("learning-rate", RATE, arms, base, wishes)
 
 
+def range_test(base: PipelineConfig, wishes: Wishes) -> Design:
+    """Let the rate grow from too small to divergent within one training."""
+    peak = base.train_lm.max_learning_rate
+    rates = _values(wishes, RATE, [peak * RANGE[0], peak * RANGE[1]])
+    if len(rates) != 2 or rates[0] >= rates[1]:
+        raise ValueError(f"--grid {RATE} {rates} must be the lowest and the highest rate")
+    overrides = {
+        **_at_rate(base.train_lm, rates[1]),
+        f"{MODEL}.min_learning_rate": rates[0],
+        f"{MODEL}.schedule": "growing",
+        f"{MODEL}.warmup_steps": 0,
+        f"{MODEL}.log_interval": 1,
+        f"{MODEL}.spike_sigma": 0.0,  # a skipped step would hide where the loss rises
+    }
+    return Design(
+        kind="range-test",
+        arms=(Arm(name=f"rate {rates[0]:.3g} to {rates[1]:.3g}", overrides=overrides),),
+        seeds=_seeds(base, wishes.num_seeds or 1),
+        axis=RATE,
+        held_equal=_held_equal(base),
+    )
+
+
 def batch_size(base: PipelineConfig, wishes: Wishes) -> Design:
     """Train with batches from one sequence up, the rate scaled by the square root."""
     if wishes.hold not in ("tokens", "steps"):
@@ -81,7 +106,7 @@ def schedule(base: PipelineConfig, wishes: Wishes) -> Design:
     """Compare cosine, constant, warm-up-stable-decay and linear."""
     names = {"cosine": "cosine", "constant": "constant", "WSD": "wsd", "linear": "linear"}
     arms = {name: {f"{MODEL}.schedule": value} for name, value in names.items()}
-    baseline = next(name for name in names if names[name] == base.train_lm.schedule)
+    baseline = next((n for n in names if names[n] == base.train_lm.schedule), "cosine")
     return _compared("schedule", arms, baseline, base, wishes)
 
 
@@ -140,6 +165,7 @@ def grid(base: PipelineConfig, wishes: Wishes) -> Design:
 
 SWEEPS: dict[str, Callable[[PipelineConfig, Wishes], Design]] = {
     "learning-rate": learning_rate,
+    "range-test": range_test,
     "batch-size": batch_size,
     "weight-decay": weight_decay,
     "schedule": schedule,

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean
+from statistics import fmean, median
 
 from flows.sweeps.design import Design
 from flows.sweeps.designs import RATE
 from lm.experiment_statistics import compare_pairs, measure_spread, stopping_rule
 from tasks.sweep_results import Comparison, NoiseFloor, SweepResult, Trial
+
+SMOOTHED = 9
+"""Losses of which a range test takes the median."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +95,38 @@ def relation_of_rates(trials: Sequence[Trial]) -> str:
     )
 
 
+def range_of_rates(trial: Trial) -> str:
+    """Say where a training whose rate grows learned fastest, was best, and was lost.
+
+    Losses are running medians. Learning is fastest where the loss falls most for a factor of the
+    rate; the usual advice is a rate below the lowest loss (Smith 2017, section 3.3).
+    """
+    rates, losses = _smoothed_by_rate(trial)
+    if len(losses) <= SMOOTHED:
+        return "the range test has too few steps to say anything"
+    falls = [before - after for before, after in zip(losses, losses[SMOOTHED:], strict=False)]
+    lowest = losses.index(min(losses))
+    limit = losses[lowest] + (losses[0] - losses[lowest]) / 2
+    lost = [rate for rate, loss in list(zip(rates, losses, strict=True))[lowest:] if loss > limit]
+    end = f"and half of it was lost again at {lost[0]:.2g}" if lost else "and it was never lost"
+    return (
+        f"the loss fell fastest at a rate of {rates[falls.index(max(falls))]:.2g}, "
+        f"was lowest at {rates[lowest]:.2g}, {end}"
+    )
+
+
+def _smoothed_by_rate(trial: Trial) -> tuple[list[float], list[float]]:
+    """Return the rate of each step that has a loss, and the running medians of the losses."""
+    known = [
+        (point.learning_rate, point.train_loss)
+        for point in trial.curve
+        if point.learning_rate is not None and point.train_loss is not None
+    ]
+    losses = [loss for _, loss in known]
+    windows = [losses[max(0, end - SMOOTHED) : end] for end in range(1, len(losses) + 1)]
+    return [rate for rate, _ in known], [median(window) for window in windows]
+
+
 def _losses(design: Design, trials: Sequence[Trial], arm: str) -> dict[int, float]:
     """Return an arm's losses by seed, without the trials of the tuning."""
     return {
@@ -112,7 +147,9 @@ def _notes(design: Design, trials: Sequence[Trial], num_left_out: int) -> list[s
             f"each side was tuned alone at {len(design.rate_factors)} rates ({factors} times the "
             f"preset's) with seed {design.tuning_seed}, and compared at the best with other seeds"
         )
-    if design.axis == RATE:
+    if design.kind == "range-test":
+        notes += [range_of_rates(trial) for trial in trials if trial.curve]
+    elif design.axis == RATE:
         notes.append(relation_of_rates(trials))
     if num_left_out:
         notes.append(f"{num_left_out} trials were left out: the budget of minutes was spent")

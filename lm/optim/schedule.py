@@ -1,4 +1,4 @@
-"""Learning rates over a run: linear warm-up, then cosine, WSD, linear or constant.
+"""Learning rates over a run: linear warm-up, then cosine, WSD, linear, constant or growing.
 
 Progress is counted in steps; in a run with a wall-clock budget too, it is the share of the budget
 or of the steps, whichever is nearer its end. Imports no torch.
@@ -61,6 +61,8 @@ def learning_rate(step: int, config: TrainConfig, *, clock_share: float | None =
     if clock_share is not None:
         share = max(share, clock_share)
     floor = config.min_learning_rate
+    if config.schedule == "growing":  # Smith 2017 (arXiv 1506.01186), section 3.3, by factors
+        return floor * math.pow(config.max_learning_rate / floor, min(1.0, share))
     return floor + _decay(min(1.0, max(0.0, share)), config) * (config.max_learning_rate - floor)
 
 

@@ -1,5 +1,7 @@
 """Tests of `flows/sweeps/results.py`."""
 
+import math
+import re
 from typing import Any
 
 import pytest
@@ -10,10 +12,11 @@ from flows.sweeps.results import (
     SweepFacts,
     comparisons,
     noise_floor,
+    range_of_rates,
     relation_of_rates,
     sweep_result,
 )
-from tasks.sweep_results import Trial
+from tasks.sweep_results import CurvePoint, Trial
 
 
 def trial(arm: str, seed: int, loss: float | None, **given: Any) -> Trial:
@@ -71,6 +74,25 @@ def test_the_best_rate_is_related_to_the_first_divergent_one(
         for rate, loss in endings.items()
     ]
     assert expected in relation_of_rates(trials)
+
+
+def test_a_range_test_names_three_rates() -> None:
+    """Fastest, lowest, lost: a loss that falls by 3 around 1e-3 and rises from 1e-1 on."""
+    curve = []
+    for number in range(60):
+        rate = 1e-5 * 10 ** (number / 10)
+        fallen = 3 / (1 + math.exp(-(number - 20) / 2))
+        risen = max(0.0, (number - 40) / 2)
+        loss = 7 - fallen + risen
+        curve.append(
+            CurvePoint(step=number, tokens=0, seconds=0, train_loss=loss, learning_rate=rate)
+        )
+    note = range_of_rates(trial("", 0, 9.0, curve=tuple(curve)))
+    found = [float(number) for number in re.findall(r"\d[\d.e-]*\d", note)]
+    assert found[0] == pytest.approx(1e-3, rel=0.7)
+    assert found[1] == pytest.approx(1e-1, rel=0.3)
+    assert found[2] == pytest.approx(0.5, rel=0.5)
+    assert "too few steps" in range_of_rates(trial("", 0, 9.0))
 
 
 def test_a_result_says_how_it_was_tuned_and_what_was_left_out() -> None:

@@ -1,6 +1,7 @@
 """Learning rates equal values computed by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -102,3 +103,18 @@ def test_without_a_decay_share_the_rate_stays_at_the_peak() -> None:
     """wsd_decay_share=0 divides by nothing either."""
     stable = TrainConfig(schedule="wsd", wsd_decay_share=0.0, max_steps=100, warmup_steps=10)
     assert learning_rate(99, stable) == pytest.approx(stable.max_learning_rate)
+
+
+def test_a_growing_rate_gains_the_same_factor_in_each_step() -> None:
+    """From the minimum to the peak, for a test of the range of rates."""
+    config = TrainConfig(
+        schedule="growing",
+        max_steps=4,
+        warmup_steps=0,
+        min_learning_rate=1e-4,
+        max_learning_rate=1.0,
+    )
+    rates = [learning_rate(step, config) for step in range(5)]
+    assert rates == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+    with pytest.raises(ValueError, match="must be above 0 with schedule='growing'"):
+        replace(config, min_learning_rate=0.0)
