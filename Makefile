@@ -8,7 +8,7 @@ PACKAGES := flows tasks lm tokenizer artifacts
 PIP_INSTALL := $(BIN)/python -m pip install --no-compile -c constraints.txt
 
 .PHONY: help install install-dev check format test test-slow test-random smoke bench mutation golden \
-	clean
+	study clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,19 @@ bench: install-dev  ## all benchmarks, with a table against their targets
 
 mutation: install-dev  ## one small mistake at a time: does a test notice?
 	$(BIN)/python -m benchmarks.mutation --out mutation.jsonl
+
+STUDY := docs/studies/one-million
+STUDY_ROOT ?= ../study-data
+SWEEP = OWT_ROOT=$(STUDY_ROOT) $(BIN)/owt sweep
+TINY_STUDY := --config $(STUDY)/tinystories.toml --results $(STUDY)/trials
+
+study: install  ## the study of a small model; trials that are kept are not trained again
+	$(SWEEP) learning-rate $(TINY_STUDY)
+	$(SWEEP) seeds $(TINY_STUDY)
+	$(SWEEP) ablations $(TINY_STUDY) --arms "NoPE,no RMSNorm,SiLU"
+	$(SWEEP) optimizer $(TINY_STUDY)
+	$(SWEEP) batch-size $(TINY_STUDY)
+	$(SWEEP) ablations --config $(STUDY)/openwebtext.toml --results $(STUDY)/trials --arms NoPE
 
 golden: install-dev  ## write tests/golden/ and the character classes anew
 	$(BIN)/python -m tokenizer.kernels.classify.classes

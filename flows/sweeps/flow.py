@@ -13,7 +13,7 @@ from prefect.task_runners import ProcessPoolTaskRunner
 
 from artifacts.identity import Reference
 from flows.config import PipelineConfig, resolve_config
-from flows.context import open_run
+from flows.context import open_run, tracked_settings
 from flows.naming import differences, title_of
 from flows.presets import find_preset
 from flows.restarts import refuse_hopeless_restart
@@ -29,6 +29,7 @@ from flows.sweeps.trials import perform_design
 from flows.view.showing import showing_run
 from tasks.context import retry_options
 from tasks.events import RunStarted, emit
+from tasks.run_family import family_tag, join_family
 from tasks.stopping import RunStopped, result_of
 from tasks.sweep import publish_sweep, sweep_identity
 from tasks.sweep_results import SweepResult
@@ -87,6 +88,8 @@ def owt_sweep(
         title = title_of(f"{kind} {preset}", differences(base, find_preset(preset)))
         emit(RunStarted(title=title, stages=()))
         context, tracked = open_run(base, preset, select_stages(), title=title)
+        settings = {"sweep": asdict(design), **tracked_settings(base)}
+        tracked.set_tags(family_tag(settings))  # no family of the runs of the base alone
         running = Running(
             trials=open_trials(context.store_url, Path(context.root), kept),
             context=context,
@@ -94,7 +97,10 @@ def owt_sweep(
             deadline=time.monotonic() + 60 * budget_minutes if budget_minutes else math.inf,
         )
         facts = SweepFacts(preset=preset, corpus=base.corpus.name, command=command)
-        return _perform(design, base, running, facts, tracked)
+        summary = _perform(design, base, running, facts, tracked)
+        if tracked.run_id and isinstance(summary, dict):
+            join_family(tracked, settings, built_nothing=running.num_trained == 0)
+        return summary
 
 
 def _perform(

@@ -19,6 +19,7 @@ from prefect.states import Cancelled
 from artifacts.identity import Identity
 from artifacts.published.checking import check
 from artifacts.store import Store
+from flows.logs import quiet_engines
 from flows.pipeline import Performing
 from flows.selection import Selection
 from flows.stages import EVALUATION, MODEL, stage_ancestors, walk_stages
@@ -81,6 +82,7 @@ class Running:
     deadline: float = math.inf
     """`time.monotonic()` after which no trial is begun."""
     num_left_out: int = 0
+    num_trained: int = 0
     prepared: set[frozenset[str]] = field(default_factory=set)
     """Token shards that this run has found or made."""
 
@@ -164,12 +166,14 @@ class Running:
             emit(StageEnded(stage=label, outcome="stopped", seconds=seconds))
             raise
         except Exception as error:  # whatever it was, the other trials are worth training
+            stop_switch().check()  # Ctrl-C also ends the processes of trials side by side
             emit(StageEnded(stage=label, outcome="failed", seconds=seconds))
             failure = " ".join(str(error).split()) or type(error).__name__
             get_run_logger().warning("trial %s failed: %s", label, failure)
             return failed_trial(planned.name, failure)
         files = self.trials.find(planned)
         assert files is not None  # the task has just published them
+        self.num_trained += 1
         emit(StageEnded(stage=label, outcome="built", seconds=seconds))
         return self.trials.accept(planned, files)
 
@@ -204,8 +208,9 @@ def _train_and_track(context: RunContext, planned: PlannedTrial) -> None:
 def _as_one_row() -> Iterator[None]:
     """Let the view show the body as one row: what its stages tell, but not that they begin."""
     observer = observer_of_run()
-    if observer is None:
-        yield
+    if observer is None:  # in a process of its own, whose parent shows the trial
+        with quiet_engines():
+            yield
         return
 
     def forward(event: Event) -> None:
