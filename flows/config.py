@@ -69,6 +69,11 @@ class PipelineConfig:
                 f"model.vocab_size ({self.model.vocab_size}) must equal tokenizer.vocab_size "
                 f"({self.tokenizer.vocab_size}); leave it out, it follows the tokenizer"
             )
+        if self.train_lm.batch_size % self.run.num_processes:
+            raise ValueError(
+                f"train_lm.batch_size ({self.train_lm.batch_size}) must be a multiple of "
+                f"run.num_processes ({self.run.num_processes})"
+            )
         if self.corpus.document_separator not in self.tokenizer.special_tokens:
             raise ValueError(
                 f"corpus.document_separator ({self.corpus.document_separator!r}) must be one of "

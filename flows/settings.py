@@ -19,6 +19,9 @@ PREFECT_PORT = 4200
 MLFLOW_PAGE = f"http://127.0.0.1:{MLFLOW_PORT}"
 """Where `owt ui` serves MLflow's page unless it is told another port."""
 
+PREFECT_ORIGINS = "http://127.0.0.1:4200,http://localhost:4200"
+"""Pages that a browser lets use the API of a server that we start: Prefect's own."""
+
 QUIET_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "true",
@@ -56,6 +59,8 @@ def prepare_environment(root: Path) -> None:
         # The embedded server needs its time on a busy machine; the default is 20 s.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+        # Any page in the user's browser could read the runs otherwise: Prefect's default is "*".
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": PREFECT_ORIGINS,
         # MLflow's page would start eight processes for jobs (of its traces view) we never give it.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }

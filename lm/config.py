@@ -26,6 +26,12 @@ Products = Literal["auto", "separate", "joined"]
 GraphSwitch = Literal["auto", "on", "off"]
 
 
+MAX_SEED = 2**63 - 1
+MAX_SIZE = 2**18
+"""Bound of every length of a model: above those of all that were built, below what takes minutes
+to be refused for want of memory."""
+
+
 def _check_choice(name: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} ({value!r}) must be one of {', '.join(sorted(allowed))}")
@@ -34,6 +40,15 @@ def _check_choice(name: str, value: str, allowed: Collection[str]) -> None:
 def _check_at_least(name: str, value: float, minimum: float) -> None:
     if not (math.isfinite(value) and value >= minimum):
         raise ValueError(f"{name} ({value}) must be a finite number of at least {minimum}")
+
+
+def _check_at_most(name: str, value: int, maximum: int, why: str) -> None:
+    if value > maximum:
+        raise ValueError(f"{name} ({value}) must be at most {maximum}: {why}")
+
+
+def _check_seed(value: int) -> None:
+    _check_at_most("seed", value, MAX_SEED, "generators of random numbers take 63 bits")
 
 
 def _check_positive(name: str, value: float) -> None:
@@ -92,6 +107,7 @@ class ModelConfig:
         """Refuse shapes that cannot be built."""
         for name in ("vocab_size", "context_length", "d_model", "num_layers", "num_heads", "d_ff"):
             _check_at_least(name, getattr(self, name), 1)
+            _check_at_most(name, getattr(self, name), MAX_SIZE, "no machine holds such a model")
         _check_at_least("num_kv_heads", self.num_kv_heads, 0)
         _check_positive("rope_theta", self.rope_theta)
         _check_positive("norm_eps", self.norm_eps)
@@ -204,6 +220,7 @@ class TrainConfig:
         """Refuse values that no run can use."""
         for name in ("batch_size", "max_steps", "log_interval", "valid_batches", "max_spikes"):
             _check_at_least(name, getattr(self, name), 1)
+        _check_seed(self.seed)
         for name in ("max_learning_rate", "muon_learning_rate", "eps"):
             _check_positive(name, getattr(self, name))
         non_negative = (
@@ -285,6 +302,7 @@ class GenerateConfig:
         _check_at_least("temperature", self.temperature, 0.0)
         _check_at_least("top_k", self.top_k, 0)
         _check_at_least("seed", self.seed, 0)
+        _check_seed(self.seed)
         _check_at_least("num_samples", self.num_samples, 1)
         if not 0.0 < self.top_p <= 1.0:
             raise ValueError(f"top_p ({self.top_p}) must be above 0 and at most 1 (1: off)")

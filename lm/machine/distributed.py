@@ -6,6 +6,7 @@ Gradients are summed by hand in fixed buckets: torch's wrapper chooses its bucke
 first step, which would make a resumed run differ from an undisturbed one in the last bits.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -99,7 +100,10 @@ def wait_for_all(processes: Processes) -> None:
 
 
 def torchrun_command(run_file: Path, num_processes: int) -> list[str]:
-    """Return the command that runs `lm.training.worker` in several processes on this machine."""
+    """Return the command that runs `lm.training.worker` in several processes on this machine.
+
+    They save and leave when this process dies.
+    """
     return [
         sys.executable,
         "-m",
@@ -109,4 +113,5 @@ def torchrun_command(run_file: Path, num_processes: int) -> list[str]:
         "--module",
         "lm.training.worker",
         str(run_file),
+        str(os.getpid()),
     ]

@@ -3,15 +3,20 @@
 This process belongs to the run, so it does what a library must not: it reads torchrun's
 environment and handles SIGTERM and SIGINT. Before each step `train` asks whether one came; if so,
 all processes save and leave at the same step. After the last step a signal changes nothing: only
-the weights are still to be written.
+the weights are still to be written. Started with the number of a process, it does the same when
+that process dies: torchrun would train on, and nobody would read what comes of it.
 """
 
 import os
 import signal
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+import psutil
 import torch
 import torch.distributed as dist
 
@@ -21,16 +26,24 @@ from lm.training.job import Callbacks, TrainingStoppedError
 from lm.training.run_file import read_job, write_result
 from lm.training.train import train
 
+WATCH_S = 1.0
+"""Seconds between two looks at the process that this one ends with."""
+
+LEAVE_S = 60.0
+"""Seconds that a training has to save when that process died."""
+
 
 def main(arguments: list[str]) -> int:
     """Run the training that a file describes; the first process writes the result beside it."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m lm.training.worker run.json\n")
+    if len(arguments) not in (1, 2):
+        sys.stderr.write("usage: python -m lm.training.worker run.json [process to end with]\n")
         return 2
     path = Path(arguments[0])
     stop = StopSignal()
     for number in (signal.SIGTERM, signal.SIGINT):  # a terminal sends SIGINT to its whole group
         signal.signal(number, stop.handle)
+    if len(arguments) == 2:
+        end_with(int(arguments[1]))
     job = read_job(path)
     is_first = _join_processes(job.options)
     try:
@@ -44,6 +57,21 @@ def main(arguments: list[str]) -> int:
         if dist.is_initialized():
             dist.destroy_process_group()
     return 0
+
+
+def end_with(pid: int) -> None:
+    """Watch a process from a thread; when it dies, save and leave, by force after a minute."""
+    watched = psutil.Process(pid)
+
+    def watch() -> None:
+        with suppress(psutil.NoSuchProcess):  # it may go between two questions
+            while watched.is_running() and watched.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(WATCH_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(LEAVE_S)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
 class StopSignal:

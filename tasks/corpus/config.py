@@ -3,7 +3,9 @@
 Imports nothing heavy, so that the command line starts at once.
 """
 
+import re
 from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
 
 TINYSTORIES = (
     "https://huggingface.co/datasets/roneneldan/TinyStories/resolve/"
@@ -79,10 +81,36 @@ class CorpusConfig:
         for name in ("train", "document_separator"):
             if not getattr(self, name):
                 raise ValueError(f'corpus.{name} ("") must not be empty')
+        for name in ("train", "valid"):
+            refuse_credentials(f"corpus.{name}", getattr(self, name))
         for name in ("train_sha256", "valid_sha256"):
             value = getattr(self, name)
             if value and (len(value) != 64 or set(value) - set("0123456789abcdef")):
                 raise ValueError(f"corpus.{name} ({value!r}) must be 64 lower-case hex digits")
+
+
+SECRET_PARAMETERS = ("signature", "token", "secret", "credential", "password", "sig", "key")
+"""Words in the name of a query parameter that is a way in: X-Amz-Signature, sig, access_token."""
+
+
+def refuse_credentials(name: str, address: str) -> None:
+    """Raise `ValueError`, without the address, where it holds a password or a signature.
+
+    An address goes into records, MLflow and Prefect, which others read.
+    """
+    if "://" not in address:
+        return
+    parts = urlsplit(address)
+    parameters = [key.lower() for key, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    is_signed = any(
+        word in re.split(r"[-_]", key) for key in parameters for word in SECRET_PARAMETERS
+    )
+    if "@" in parts.netloc or is_signed:
+        raise ValueError(
+            f"{name} holds a password or a signature, which would be stored with the runs; keep "
+            "it in the environment (for s3:// in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or "
+            "fetch the file and give its path"
+        )
 
 
 STDLIB = CorpusConfig()

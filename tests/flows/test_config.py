@@ -133,3 +133,19 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[model\n")
     with pytest.raises(ValueError, match=r"bad\.toml is not valid TOML"):
         read_overlay(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        f"train_lm.seed={2**70}",
+        f"generate.seed={2**70}",
+        "model.d_model=1000000",
+        "model.context_length=1000000",
+        "run.num_processes=3",
+    ],
+)
+def test_what_no_run_can_use_is_refused_at_once(setting: str) -> None:
+    """Not at its stage, after minutes of other work."""
+    with pytest.raises(ValueError, match=setting.partition("=")[0].rpartition(".")[2]):
+        resolve_config(find_preset("smoke"), None, [setting])
