@@ -324,6 +324,9 @@ class RunOptions:
     """Sequences a forward pass; 0: as many of the batch as fit in memory."""
     num_processes: int = 1
     """Processes that share a step (DistributedDataParallel)."""
+    launcher: str = ""
+    """Command that starts them on several machines with one file system, such as `srun torchrun
+    --nnodes=2 --nproc-per-node=8 ...`; "": torchrun on this machine."""
     checkpoint_steps: int = 0
     """Steps between checkpoints; 0: by the clock only."""
     checkpoint_minutes: float = 1.0
@@ -366,5 +369,10 @@ class RunOptions:
         )
         for name in non_negative:
             _check_at_least(name, getattr(self, name), 0)
+        if self.launcher and self.num_processes == 1:
+            raise ValueError(
+                f"launcher ({self.launcher}) needs num_processes, the number of processes that it "
+                "starts on all machines together"
+            )
         for name in ("num_processes", "keep_checkpoints"):
             _check_at_least(name, getattr(self, name), 1)

@@ -27,7 +27,7 @@ POLL_INTERVAL_S = 0.5
 def train_in_processes(
     job: TrainJob, *, on_checkpoint: OnCheckpoint, guard: Callable[[], None] = no_guard
 ) -> TrainResult:
-    """Train under torchrun on this machine and return what the first process reports.
+    """Train under torchrun and return what the first process reports.
 
     However this call ends, the processes have ended too: they are asked to save and leave.
     `on_checkpoint` gets (step, folder) of the newest checkpoint each time there is a newer one;
@@ -45,7 +45,7 @@ def train_in_processes(
     seen = newest_step(job)
     # torchrun's agent ends what is left of its processes after this time, by default 30 s.
     environment = os.environ | {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(int(SAVE_TIMEOUT_S - 10))}
-    command = torchrun_command(path, job.options.num_processes)
+    command = torchrun_command(path, job.options.num_processes, job.options.launcher)
     process = subprocess.Popen(command, env=environment)
     try:
         while process.poll() is None:

@@ -7,6 +7,7 @@ first step, which would make a resumed run differ from an undisturbed one in the
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -99,19 +100,14 @@ def wait_for_all(processes: Processes) -> None:
         dist.barrier()
 
 
-def torchrun_command(run_file: Path, num_processes: int) -> list[str]:
-    """Return the command that runs `lm.training.worker` in several processes on this machine.
+def torchrun_command(run_file: Path, num_processes: int, launcher: str = "") -> list[str]:
+    """Return the command that runs `lm.training.worker` in several processes.
 
-    They save and leave when this process dies.
+    They are on this machine, and save and leave when this process dies; unless a launcher, a
+    torchrun with its options, starts them elsewhere.
     """
-    return [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc-per-node={num_processes}",
-        "--module",
-        "lm.training.worker",
-        str(run_file),
-        str(os.getpid()),
-    ]
+    worker = ["--module", "lm.training.worker", str(run_file)]
+    if launcher:
+        return [*shlex.split(launcher), *worker]
+    here = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*here, f"--nproc-per-node={num_processes}", *worker, str(os.getpid())]

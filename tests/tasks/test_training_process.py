@@ -13,6 +13,7 @@ from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.training.job import TrainJob
 from lm.training.run_file import write_job
 from tasks.training_process import train_in_processes
+from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,3 +81,74 @@ def test_the_processes_end_when_the_task_is_killed(job: TrainJob, tmp_path: Path
     assert len(children) >= 3  # torchrun and its two processes
     _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
+
+
+TWO_MACHINES = """
+for node in 0 1; do
+    {python} -m torch.distributed.run --nnodes=2 --nproc-per-node=1 --node-rank=$node \\
+        --rdzv-backend=c10d --rdzv-endpoint=127.0.0.1:{port} "$@" &
+    agents="$agents $!"
+done
+trap 'kill $agents' TERM
+for agent in $agents; do wait $agent || exit 1; done
+"""
+"""What `srun torchrun` does: an agent on each machine, which meet at an address."""
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> str:
+    """A command that starts two agents of one process each, as on two machines."""
+    script = tmp_path / "launch.sh"
+    script.write_text(TWO_MACHINES.format(python=sys.executable, port=free_port()))
+    return f"bash {script}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_machines_train_as_one_machine_with_two_processes(
+    job: TrainJob, launcher: str, tmp_path: Path
+) -> None:
+    """The launcher's agents meet; the artifact's files are those of `num_processes` alone."""
+    elsewhere = replace(
+        job, output_dir=tmp_path / "two", options=replace(job.options, launcher=launcher)
+    )
+    for each in (job, elsewhere):
+        each.output_dir.mkdir()
+        train_in_processes(each, on_checkpoint=lambda *_: None)
+    for name in ("model.safetensors", "metrics.jsonl"):
+        assert (job.output_dir / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_killed_process_ends_the_training_and_the_next_one_resumes(
+    job: TrainJob, launcher: str, tmp_path: Path
+) -> None:
+    """One of two machines loses its process: no half of a training goes on, and none is lost."""
+    long = replace(
+        job,
+        train_config=replace(job.train_config, max_steps=400),
+        options=replace(job.options, launcher=launcher, checkpoint_steps=20),
+    )
+    whole = replace(long, output_dir=tmp_path / "whole")
+    killed: list[int] = []
+
+    def kill_one(step: int, folder: Path) -> None:
+        if not killed and step < 300:
+            workers = [
+                process
+                for process in psutil.Process().children(recursive=True)
+                if "lm.training.worker" in process.cmdline()
+                and "torch.distributed.run" not in process.cmdline()
+            ]
+            workers[-1].kill()
+            killed.append(step)
+
+    for each in (long, whole):
+        each.output_dir.mkdir()
+    with pytest.raises(RuntimeError, match="2 processes ended with exit code"):
+        train_in_processes(long, on_checkpoint=kill_one)
+    assert train_in_processes(long, on_checkpoint=lambda *_: None).step == 400
+    train_in_processes(whole, on_checkpoint=lambda *_: None)
+    for name in ("model.safetensors", "metrics.jsonl"):
+        assert (long.output_dir / name).read_bytes() == (whole.output_dir / name).read_bytes()
