@@ -9,12 +9,13 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
 from lm.config import EvaluateConfig, GenerateConfig, ModelConfig, RunOptions, TrainConfig
+from tasks.cluster import Cluster
 from tasks.corpus.config import CorpusConfig
 from tokenizer.config import TokenizerConfig
 
@@ -30,6 +31,12 @@ class RunConfig(RunOptions):
     """Artifact store: a folder or any fsspec URL; "": `artifacts` under the data root."""
     workers: int = 0
     """Byte ranges that are counted or encoded at a time; 0: one per CPU core."""
+    runner: Literal["threads", "dask"] = "threads"
+    """What counts and encodes byte ranges: threads of this process, or the workers of Dask."""
+    dask_address: str = ""
+    """Scheduler of a Dask cluster, as in tcp://host:8786; its workers need a store they reach."""
+    dask_workers: int = 0
+    """Processes of a Dask cluster that this machine starts for the run, where no address is set."""
     retries: int = 3
     """Times a stage is tried again after a storage or network error."""
     retry_delay_s: float = 2.0
@@ -39,9 +46,26 @@ class RunConfig(RunOptions):
         """Refuse values that no run can use."""
         # The zero-argument form needs the class cell, which `slots=True` replaces.
         super(RunConfig, self).__post_init__()
-        for name in ("workers", "retries", "retry_delay_s"):
+        for name in ("workers", "dask_workers", "retries", "retry_delay_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} ({getattr(self, name)}) must be at least 0")
+        if self.runner == "dask" and bool(self.dask_address) == bool(self.dask_workers):
+            raise ValueError(
+                "runner (dask) needs either dask_address, a scheduler's, or dask_workers, a number "
+                "of processes on this machine"
+            )
+        if self.runner != "dask" and (self.dask_address or self.dask_workers):
+            raise ValueError(
+                f"runner ({self.runner}) has no use for dask_address or dask_workers; "
+                "set run.runner=dask"
+            )
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """Where byte ranges are worked on; `None`: in threads."""
+        if self.runner == "threads":
+            return None
+        return Cluster(address=self.dask_address, workers=self.dask_workers)
 
     @property
     def options(self) -> RunOptions:

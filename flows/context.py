@@ -40,6 +40,7 @@ def open_run(
         tracking=dataclasses.replace(tracked.target, parent_run_id=tracked.run_id),
         labels={"preset": preset, "corpus": config.corpus.name},
         code_version=code_version(Path(__file__).parents[1]),
+        cluster=config.run.cluster,
         options=config.run.options,
         retries=config.run.retries,
         retry_delay_s=config.run.retry_delay_s,

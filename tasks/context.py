@@ -9,6 +9,7 @@ from prefect.tasks import exponential_backoff
 
 from artifacts.store import Store, open_store
 from lm.config import RunOptions
+from tasks.cluster import Cluster
 from tasks.tracking import TrackingTarget
 
 
@@ -32,6 +33,8 @@ class RunContext:
     """Times a stage is tried again after a storage or network error."""
     retry_delay_s: float = 0.0
     """Seconds before the first retry; each further one waits twice as long."""
+    cluster: Cluster | None = None
+    """Where byte ranges are worked on; `None`: in threads of this process."""
     force: tuple[str, ...] = ()
     """Stages that are built again though their artifact is there."""
     required: tuple[str, ...] = ()

@@ -48,7 +48,7 @@ def counts_identity(config: TokenizerConfig, text: Reference) -> Identity:
 def count_pretokens(
     context: RunContext, identity: Identity, config: TokenizerConfig
 ) -> State[Reference]:
-    """Count range by range on the flow's task runner, then publish; called from a flow."""
+    """Count range by range in threads or on a cluster, then publish; called from a flow."""
     options = retry_options(context)
     finish = partial(
         finish_count_pretokens.with_options(**options), context, identity, config, return_state=True
@@ -61,13 +61,12 @@ def count_pretokens(
         staged = staged_parts(take_over(lease))
         ranges = count_ranges(store, identity, config)
         map_ranges(
-            count_range.with_options(**options),
+            count_range,
             ranges,
             finished=[n for n in range(len(ranges)) if part_name("part", n, ".parquet") in staged],
-            workers=context.workers,
+            context=context,
             description="count pretokens",
             arguments={
-                "context": context,
                 "identity": identity,
                 "config": config,
                 "attempt": lease.attempt,

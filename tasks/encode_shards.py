@@ -58,7 +58,7 @@ def shards_identity(settings: ShardSettings, text: Reference, tokenizer: Referen
 def encode_shards(
     context: RunContext, identity: Identity, settings: ShardSettings
 ) -> State[Reference]:
-    """Encode range by range on the flow's task runner, then publish; called from a flow."""
+    """Encode range by range in threads or on a cluster, then publish; called from a flow."""
     options = retry_options(context)
     finish = partial(
         finish_encode_shards.with_options(**options),
@@ -75,13 +75,12 @@ def encode_shards(
         ranges = _ranges(store, identity, settings)
         staged = staged_parts(take_over(lease))
         map_ranges(
-            encode_range.with_options(**options),
+            encode_range,
             ranges,
             finished=[n for n in range(len(ranges)) if {_shard(n), _documents(n)} <= set(staged)],
-            workers=context.workers,
+            context=context,
             description=f"encode {settings.split}",
             arguments={
-                "context": context,
                 "identity": identity,
                 "settings": settings,
                 "attempt": lease.attempt,
