@@ -79,3 +79,23 @@ golden: install-dev  ## write tests/golden/ and the character classes anew
 
 clean:  ## remove .venv and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: image stack stack-down
+COMPOSE ?= docker compose
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+STACK := $(COMPOSE) --project-name owt -f docker/compose.yaml --env-file docker/.env
+
+image:
+	docker build -f docker/Dockerfile -t owt-pipeline:cpu --build-arg TORCH_INDEX="$(TORCH_INDEX)" \
+	    --build-arg COMMIT=$$(git rev-parse HEAD) .
+
+docker/.env:
+	umask 077; for name in POSTGRES_PASSWORD S3_KEY S3_SECRET; do \
+	    echo $$name=$$(openssl rand -hex 16); done > $@
+	echo DOCKER_GROUP=$$(stat -c %g /var/run/docker.sock) >> $@
+
+stack: docker/.env image
+	$(STACK) up -d
+
+stack-down:
+	$(STACK) down

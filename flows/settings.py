@@ -110,7 +110,9 @@ def tracking_uri(root: Path) -> str:
 
 
 def code_version(checkout: Path) -> str:
-    """Return the commit that this code is at, marked when changed; "" outside a checkout."""
+    """Return the commit that this code is at, marked when changed; an image has it by name."""
+    if built_from := os.environ.get("OWT_CODE_VERSION"):
+        return built_from
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],

@@ -100,12 +100,17 @@ class Reader:
 
 
 def end_tree(process: psutil.Process) -> None:
-    """Kill a process and all that it started."""
+    """Kill a process and all that it started, and wait for their end."""
+    psutil.wait_procs(kill_tree(process), timeout=30)
+
+
+def kill_tree(process: psutil.Process) -> list[psutil.Process]:
+    """Kill a process and all that it started; whose child it is waits for it."""
     tree = [process, *process.children(recursive=True)] if process.is_running() else [process]
     for member in tree:
         with suppress(psutil.NoSuchProcess):
             member.kill()
-    psutil.wait_procs(tree, timeout=30)
+    return tree
 
 
 def wait_for(condition: Callable[[], bool], *, timeout_s: float) -> None:

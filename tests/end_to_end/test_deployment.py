@@ -14,7 +14,7 @@ import pytest
 from artifacts.store import list_records, open_store
 from flows.stages import stage_ancestors
 from tests.checkout_copy import copy_checkout
-from tests.deployment_page import Reader, Terminal, end_tree, read_terminals, wait_for
+from tests.deployment_page import Reader, Terminal, kill_tree, read_terminals, wait_for
 from tests.free_port import free_port
 from tests.tiny_pipeline import TINY, write_corpus
 
@@ -224,4 +224,4 @@ def kill_workers(reader: Reader) -> None:
     for process in psutil.process_iter(["cmdline"]):
         command = " ".join(process.info["cmdline"] or [])
         if str(reader.checkout) in command and "worker start" in command:
-            end_tree(process)
+            kill_tree(process)

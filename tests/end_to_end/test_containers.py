@@ -1,0 +1,189 @@
+"""The stack of docker/ on a real Docker engine: PostgreSQL, S3, both servers, runs in a pool."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from artifacts.store import list_records, open_store
+from flows.stages import stage_ancestors
+from tests.checkout_copy import ROOT
+from tests.containers.stack import Stack, running_stack
+from tests.deployment_page import wait_for
+from tests.tiny_pipeline import TINY
+
+pytestmark = pytest.mark.slow
+
+STEPS = 1200
+"""Long enough for a container to be stopped, and another one to be killed, in mid-training."""
+
+SETTINGS = [
+    *(setting for setting in TINY if "interval" not in setting and "steps=" not in setting),
+    "tokenizer.range_bytes=33554432",
+    "train_lm.log_interval=20",
+    "train_lm.valid_interval=400",
+    f"train_lm.max_steps={STEPS}",
+    "train_lm.warmup_steps=1",
+    "run.checkpoint_steps=100",
+    "run.compile=off",  # which takes longer than these steps
+]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The services of docker/compose.yaml, told of the flow by their own `owt deploy`."""
+    with (
+        running_stack(tmp_path_factory.mktemp("engine")) as stack,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in stack.user_environment.items():
+            patch.setenv(name, value)
+        wait_for(lambda: "Exited (0)" in service(stack, "deploy"), timeout_s=300)
+        yield stack
+
+
+def service(stack: Stack, name: str) -> str:
+    """Return the state of a service's container."""
+    return stack.docker("ps", "-a", "--filter", f"name={name}_1", "--format", "{{.Status}}")
+
+
+def start_run(stack: Stack, store: str, *options: str) -> str:
+    """Give the user's command for the container pool; return the id of the flow run."""
+    overrides = json.dumps([*SETTINGS, f"run.store=s3://owt/{store}"])
+    command = ["-m", "prefect", "deployment", "run", "owt-pipeline/gpu"]
+    parameters = ["--param", 'preset="smoke"', "--param", f"overrides={overrides}", *options]
+    done = subprocess.run(
+        [sys.executable, *command, *parameters],
+        cwd=ROOT,
+        env=os.environ | stack.user_environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(line.split()[-1] for line in done.stdout.splitlines() if "UUID" in line)
+
+
+def states(stack: Stack, flow_run: str) -> list[str]:
+    """Return the names of the states in which a run was, in order."""
+    url = f"{stack.user_environment['PREFECT_API_URL']}/flow_run_states/?flow_run_id={flow_run}"
+    with urlopen(url, timeout=60) as response:
+        return [f"{state['name']}: {state['message'] or ''}" for state in json.load(response)]
+
+
+def container(stack: Stack, flow_run: str) -> str:
+    """Return the container in which a run is now; "": none."""
+    label = f"label=io.prefect.flow-run-id={flow_run}"
+    return stack.docker("ps", "-q", "--filter", label).strip()
+
+
+def trained_steps(flow_run: str) -> int:
+    """Return the last step of a run's training that MLflow knows of."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    parents = client.search_runs(experiments, f"tags.`prefect.flow_run_id` = '{flow_run}'")
+    ids = {run.info.run_id for run in parents}
+    steps = [
+        metric.step
+        for run in client.search_runs(experiments)
+        if run.data.tags.get("mlflow.parentRunId") in ids
+        for metric in client.get_metric_history(run.info.run_id, "train/loss")
+    ]
+    return max(steps, default=0)
+
+
+def files(store: str) -> dict[str, dict[str, str]]:
+    """Return the files of each artifact that must be the same, with their hashes."""
+    records = list_records(open_store(f"s3://owt/{store}"))
+    return {
+        record.place: {f.name: f.sha256 for f in record.files if f.name not in record.volatile}
+        for record in records
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(stack: Stack) -> str:
+    """A run of the smoke preset, made small, in a container; its artifacts are on S3."""
+    flow_run = start_run(stack, "undisturbed")
+    wait_for(lambda: states(stack, flow_run)[-1].startswith("Completed"), timeout_s=900)
+    return flow_run
+
+
+def test_a_run_in_a_container_keeps_its_artifacts_on_s3_and_its_curves_in_postgresql(
+    stack: Stack, undisturbed: str
+) -> None:
+    """Every stage has a record that names the run and the image's commit."""
+    records = list_records(open_store("s3://owt/undisturbed"))
+    assert {record.stage for record in records} == set(stage_ancestors())
+    assert {record.run_ids["prefect"] for record in records} == {undisturbed}
+    assert {record.code_version for record in records} == {"0123abc"}
+    assert trained_steps(undisturbed) == STEPS
+    postgres = stack.docker("ps", "-q", "--filter", "name=postgres_1").strip()
+    query = ["psql", "-U", "postgres", "-d", "mlflow", "-tAc", "select count(*) from runs"]
+    assert int(stack.docker("exec", postgres, *query)) > len(stage_ancestors()) / 2
+
+
+def test_a_container_that_is_stopped_and_one_that_is_killed_end_in_the_same_bytes(
+    stack: Stack, undisturbed: str
+) -> None:
+    """`docker stop` saves and reschedules; `docker kill` crashes, and the automation restarts."""
+    flow_run = start_run(stack, "disturbed")
+    wait_for(lambda: trained_steps(flow_run) > 200, timeout_s=600)
+    stack.docker("stop", "--time", "120", container(stack, flow_run))
+    wait_for(lambda: "AwaitingRetry: " in " ".join(states(stack, flow_run)), timeout_s=120)
+    assert not any(state.startswith("Crashed") for state in states(stack, flow_run))
+    stopped_at = trained_steps(flow_run)
+    assert stopped_at < STEPS
+
+    wait_for(lambda: trained_steps(flow_run) > stopped_at + 200, timeout_s=300)
+    stack.docker("kill", container(stack, flow_run))
+    wait_for(lambda: states(stack, flow_run)[-1].startswith("Completed"), timeout_s=900)
+    names = [state.partition(":")[0] for state in states(stack, flow_run)]
+    assert names.count("Crashed") == 1
+    assert names.count("Running") == 3
+    assert files("disturbed") == files("undisturbed")
+
+
+def test_a_request_for_a_gpu_reaches_the_daemon(stack: Stack) -> None:
+    """Where there is no driver the daemon refuses, in words, and the run is not tried again."""
+    request = {"driver": "nvidia", "count": -1, "capabilities": [["gpu"]]}
+    options = f"container_create_kwargs={json.dumps({'device_requests': [request]})}"
+    flow_run = start_run(stack, "gpu", "--job-variable", options)
+    wait_for(lambda: states(stack, flow_run)[-1].startswith("Crashed"), timeout_s=120)
+    worker = stack.docker("ps", "-q", "--filter", "name=gpu-worker_1").strip()
+    assert 'could not select device driver "nvidia"' in container_logs(stack, worker)
+
+
+def container_logs(stack: Stack, name: str) -> str:
+    """Return both outputs of a container."""
+    command = ["docker", "logs", name]
+    done = subprocess.run(command, env=stack.docker_environment, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def test_no_secret_is_in_the_image_or_on_the_server(stack: Stack) -> None:
+    """The pool's variables name a file; the layers hold only what `.dockerignore` lets in."""
+    with urlopen(f"{stack.user_environment['PREFECT_API_URL']}/work_pools/owt-gpu") as response:
+        pool: dict[str, Any] = json.load(response)
+    assert "not-a-secret" not in json.dumps(pool)
+    listed = stack.docker("run", "--rm", "owt-pipeline:cpu", "ls", "-A", "/app").split()
+    assert ".env" not in listed
+    assert "docker" not in listed
+    assert stack.docker("run", "--rm", "owt-pipeline:cpu", "id", "-u").strip() == "1000"
+
+
+def test_every_port_is_on_the_loopback_address() -> None:
+    """Nothing of the stack is offered to the network unless somebody says so."""
+    text = (ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
+    ports = [line.strip() for line in text.splitlines() if line.strip().startswith("ports:")]
+    assert len(ports) == 3
+    assert all("${OWT_BIND:-127.0.0.1}:" in line for line in ports)
+    assert not any(Path(ROOT / "docker").glob("*.py"))
