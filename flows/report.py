@@ -26,6 +26,11 @@ from flows.stages import Visitor, placeholder, stage_rows, walk_stages
 from flows.summary import StageEnding, summarize
 from flows.view.showing import showing_run
 from lm.config import GenerateConfig
+from tasks.compare_tokenizers import (
+    COMPARE_TOKENIZERS,
+    comparison_identity,
+    comparison_inputs,
+)
 from tasks.context import RunContext, store_of
 from tasks.corpus.source import Source, with_known_hash
 from tasks.events import RunStarted, emit
@@ -34,6 +39,7 @@ from tasks.report.settings import Order, ReportSettings
 from tasks.report.write import HTML, REPORT, report_identity
 from tasks.stage import S, Stage
 from tasks.stopping import RunStopped, result_of
+from tasks.tokenizer_measures import ComparisonConfig
 from tasks.tracking import flatten
 
 SAMPLED = ((0.0, 1.0), (0.7, 1.0), (1.0, 1.0), (1.0, 0.9), (1.0, 0.5))
@@ -86,6 +92,7 @@ def _perform(
             name: reference for name, reference in found.references() if looking.has(reference)
         }
         inputs |= newest_sweeps(store, preset)
+        inputs |= comparison(context, inputs, config, make_missing=make_missing)
         settings = report_settings(config, preset, arguments, found.names, order)
         ending = _write(context, settings, inputs)
     except RunStopped as stop:
@@ -201,6 +208,26 @@ def newest_sweeps(store: Store, preset: str) -> dict[str, Reference]:
         f"{SWEEP_STAGE} {kind} {corpus}": reference_of(store, record)
         for (kind, corpus), record in newest.items()
     }
+
+
+def comparison(
+    context: RunContext,
+    own: Mapping[str, Reference],
+    config: PipelineConfig,
+    *,
+    make_missing: bool,
+) -> dict[str, Reference]:
+    """Return the comparison of this tokenizer with those of other corpora in the store, if any."""
+    store = store_of(context)
+    inputs = comparison_inputs(store, own, config.corpus.name)
+    if not inputs:
+        return {}
+    settings = ComparisonConfig(separator=config.corpus.document_separator)
+    identity = comparison_identity(settings, **inputs)
+    if make_missing:
+        return {identity.stage: result_of(COMPARE_TOKENIZERS.perform(context, identity, settings))}
+    reference = identity.reference(store.url)
+    return {identity.stage: reference} if check(store, reference).status == "hit" else {}
 
 
 def _write(

@@ -16,9 +16,10 @@ from prefect.client.schemas.objects import State
 
 from artifacts.building.staging import Staging, add_part
 from artifacts.identity import Identity, Reference
+from artifacts.published.checking import check
 from artifacts.published.reading import local_folder
 from artifacts.record import Record
-from artifacts.store import Store
+from artifacts.store import Store, list_records, reference_of
 from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
 from tasks.corpus.text import text_location
@@ -50,6 +51,36 @@ def comparison_identity(config: ComparisonConfig, **inputs: Reference) -> Identi
     if config.separator != END_OF_TEXT:
         settings["separator"] = config.separator
     return Identity(stage=STAGE, version=VERSION, config=settings, inputs=inputs)
+
+
+def comparison_inputs(
+    store: Store, own: Mapping[str, Reference], corpus: str, *, split: str = "valid"
+) -> dict[str, Reference]:
+    """Return a run's tokenizer and text, and the newest of each other corpus in the store.
+
+    Args:
+        store: Where other tokenizers are looked for; what is damaged or gone is left out.
+        own: The run's artifacts by stage and split: `train_tokenizer`, `download valid`.
+        corpus: Name of the run's corpus.
+        split: Split of the texts.
+
+    Returns:
+        The inputs of `comparison_identity`; nothing where the run has no tokenizer or no text.
+    """
+    tokenizer, text = own.get("train_tokenizer"), own.get(f"download {split}")
+    if tokenizer is None or text is None:
+        return {}
+    tokenizers, texts = {corpus: tokenizer}, {corpus: text}
+    for record in list_records(store):  # the newest first
+        name, reference = record.labels.get("corpus", ""), reference_of(store, record)
+        is_text = record.stage == "download" and record.config.get("split") == split
+        found = texts if is_text else tokenizers if record.stage == "train_tokenizer" else None
+        if found is not None and name not in found and check(store, reference).status == "hit":
+            found[name] = reference
+    both = sorted(tokenizers.keys() & texts.keys())
+    return {f"{TOKENIZER}{name}": tokenizers[name] for name in both} | {
+        f"{TEXT}{name}": texts[name] for name in both
+    }
 
 
 @task(name=STAGE, task_run_name=STAGE, **STAGE_OPTIONS)

@@ -3,6 +3,7 @@
 from artifacts.record import Record
 from tasks.report.blocks import Block, NotRun, Section, Table, Text
 from tasks.report.evidence import Evidence
+from tasks.report.tokenizer_comparison import comparison_blocks
 from tasks.report.wording import NOTHING, count, loss, seconds, share
 
 SPLITS = ("train", "valid")
@@ -99,7 +100,7 @@ def tokenizer_section(evidence: Evidence) -> Section:
         key="tokenizer",
         title="Tokenizer card",
         finding=finding,
-        blocks=(card, _phases(evidence, record)),
+        blocks=(card, _phases(evidence, record), *comparison_blocks(evidence)),
     )
 
 

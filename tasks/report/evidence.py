@@ -12,6 +12,7 @@ from artifacts.identity import Reference
 from artifacts.published.reading import local_file
 from artifacts.record import JsonObject, Record
 from artifacts.store import Store, record_of, reference_of
+from tasks.compare_tokenizers import STAGE as COMPARISON_STAGE
 from tasks.report.blocks import Origin
 from tasks.report.settings import ReportSettings
 from tasks.sweep_results import SweepResult
@@ -69,6 +70,8 @@ class Evidence:
     generations: tuple[Generation, ...] = ()
     """The run's own first."""
     sweeps: tuple[FoundSweep, ...] = ()
+    comparison: Record | None = None
+    """This tokenizer beside those of other corpora."""
 
     @cached_property
     def model(self) -> Record | None:
@@ -139,6 +142,7 @@ def gather(store: Store, settings: ReportSettings, inputs: Mapping[str, Referenc
             for record in extra
             if record.stage == SWEEP_STAGE
         ),
+        comparison=next((record for record in extra if record.stage == COMPARISON_STAGE), None),
     )
 
 

@@ -130,6 +130,7 @@ def provenance_section(evidence: Evidence) -> Section:
     records = [*evidence.records.values()]
     records += [generation.record for generation in evidence.generations[1:]]
     records += [sweep.record for sweep in evidence.sweeps]
+    records += [evidence.comparison] if evidence.comparison else []
     versions = _libraries(records)
     tables = (
         Table(

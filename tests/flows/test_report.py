@@ -38,6 +38,7 @@ def test_a_report_is_an_artifact_and_is_found_again(
         assert f"(figures/{figure.name})" in markdown
     loss = next(s for s in first["stages"] if s["stage"] == "evaluate")["statistics"]["loss"]
     assert f"{loss:.3f} ±" in markdown
+    assert "Bytes a token of 10 documents of each text" in markdown
     again = report()
     assert again["page"] == summary["page"]
     assert again["stages"][-1]["cached"]

@@ -8,10 +8,16 @@ import pytest
 from prefect import flow
 from typer.testing import CliRunner
 
+from artifacts.identity import Reference
 from artifacts.published.reading import local_file
 from artifacts.store import Store, open_store, record_of, resolve
 from flows.cli.tokenizer import app
-from tasks.compare_tokenizers import COMPARE_TOKENIZERS, COMPARISON, THROUGHPUT
+from tasks.compare_tokenizers import (
+    COMPARE_TOKENIZERS,
+    COMPARISON,
+    THROUGHPUT,
+    comparison_inputs,
+)
 from tasks.context import RunContext
 from tasks.tokenizer_measures import ComparisonConfig
 from tasks.tracking import TrackingTarget
@@ -54,6 +60,21 @@ def test_the_stage_is_built_once(store: Store, shared_root: Path) -> None:
     other = COMPARE_TOKENIZERS.identify(ComparisonConfig(num_documents=4), **inputs)
     assert other is not None
     assert other.fingerprint != identity.fingerprint
+
+
+def test_the_newest_of_each_other_corpus_is_compared_with(
+    store: Store, first: dict[str, Any]
+) -> None:
+    """The run's own artifacts come first; a corpus without tokenizer or text is left out."""
+    own = {f"{s['stage']} {s['label']}".strip(): Reference.from_json(s) for s in first["stages"]}
+    inputs = comparison_inputs(store, own, "mine")
+    assert inputs["tokenizer_mine"] == own["train_tokenizer"]
+    assert inputs["text_mine"] == own["download valid"]
+    newest = resolve(store, "train_tokenizer")
+    corpus = newest.labels["corpus"]
+    assert inputs[f"tokenizer_{corpus}"].fingerprint == newest.fingerprint
+    assert len(inputs) == 4
+    assert comparison_inputs(store, {}, "mine") == {}
 
 
 def test_the_command_compares_artifacts_with_the_phases_of_their_training(
