@@ -7,8 +7,8 @@ PACKAGES := flows tasks lm tokenizer artifacts
 # pip compiles no bytecode: most modules are never imported, and Python compiles the others itself.
 PIP_INSTALL := $(BIN)/python -m pip install --no-compile -c constraints.txt
 
-.PHONY: help install install-dev check format test test-slow test-random smoke bench mutation golden \
-	study clean
+.PHONY: help install install-dev check format test test-slow test-random smoke bench test-gpu \
+	bench-gpu mutation golden study clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,13 @@ format: install-dev  ## let ruff mend what it can
 
 bench: install-dev  ## all benchmarks, with a table against their targets
 	$(BIN)/python -m benchmarks
+
+# On a machine with a GPU: the Python that is there, without an installation, network or Prefect.
+test-gpu:  ## tests that need a CUDA device, with the Python that is there
+	$(PYTHON) -m pytest -c tests/lm/gpu/pytest.ini tests/lm/gpu
+
+bench-gpu:  ## the project beside its peers on one GPU, with a table against the targets
+	$(PYTHON) -m benchmarks.gpu $(if $(OUT),--out $(OUT)/bench-gpu.jsonl)
 
 mutation: install-dev  ## one small mistake at a time: does a test notice?
 	$(BIN)/python -m benchmarks.mutation --out mutation.jsonl

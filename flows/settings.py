@@ -48,7 +48,7 @@ def store_url(configured: str = "") -> str:
 
 
 def prepare_environment(root: Path) -> None:
-    """Point Prefect and MLflow below the data root, telemetry off; call before importing them.
+    """Point Prefect, MLflow and torch's compiler below the data root; call before importing them.
 
     Raises:
         OSError: The data root cannot be written.
@@ -63,6 +63,9 @@ def prepare_environment(root: Path) -> None:
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": PREFECT_ORIGINS,
         # MLflow's page would start eight processes for jobs (of its traces view) we never give it.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # What torch.compile made; safe to delete.
+        "TORCHINDUCTOR_CACHE_DIR": str(root / "compiled" / "inductor"),
+        "TRITON_CACHE_DIR": str(root / "compiled" / "triton"),
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

@@ -348,6 +348,8 @@ class RunOptions:
     products: Products = "auto"
     """Products that share their input (q, k, v; w1, w3): one each, or joined; auto: joined in
     compiled code on a CUDA device."""
+    deterministic: bool = False
+    """On a GPU: the same bytes from equal runs, slower. A CPU always gives them."""
     graphs: GraphSwitch = "auto"
     """CUDA graphs, which launch a whole step at once; auto: for small steps and generation."""
 

@@ -38,7 +38,7 @@ from tasks.stopping import RunStopped, stop_switch
 from tasks.text_model import tokenizer_of
 from tasks.tracking import forward_metrics, stage_run
 from tasks.training_account import PREDICTED_SECONDS, show
-from tasks.training_process import newest_step, train_in_processes
+from tasks.training_process import needs_own_process, newest_step, steps_told, train_in_processes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,12 +103,22 @@ def predict(settings: TrainingSettings, outlook: Outlook) -> Prediction:
         model = ModelConfig(**record.config["model"])
         earlier = _step_memory(model, record.config["train_lm"], outlook)
         memory_bytes += max(0, record.peak_rss_bytes - earlier)
+    seconds = predict_work(outlook, STAGE, flops, _flops_done).seconds
+    if seconds is not None and found is not None:
+        # The first step compiles, which takes as long for many steps as for few.
+        first_s = _first_step_seconds(found[0])
+        seconds = first_s + max(0.0, seconds - first_s * flops / found[1])
     return Prediction(
-        seconds=predict_work(outlook, STAGE, flops, _flops_done).seconds,
+        seconds=seconds,
         memory_bytes=memory_bytes,
         disk_bytes=num_parameters(settings.model) * WEIGHT_BYTES,
         flops=flops,
     )
+
+
+def _first_step_seconds(record: Record) -> float:
+    environment = record.statistics.get("environment", {})
+    return float(environment.get("first_step_s", 0.0)) if environment.get("compile") else 0.0
 
 
 def _step_memory(model: ModelConfig, train_lm: JsonObject, outlook: Outlook) -> int:
@@ -221,11 +231,16 @@ def _perform(
         _mirror(staging, step, folder)
 
     max_steps = job.train_config.max_steps
-    if job.options.num_processes > 1:
+    if needs_own_process(job):
         guard = partial(confirm, staging)
         _tell_start(newest_step(job), max_steps)
         try:
-            return train_in_processes(job, on_checkpoint=on_checkpoint, guard=guard)
+            with progress("train", unit="steps", guard=guard) as on_progress:
+                return train_in_processes(
+                    job,
+                    on_checkpoint=on_checkpoint,
+                    guard=lambda: on_progress(steps_told(job), max_steps),
+                )
         except RunStopped:
             raise _stopped_at(newest_step(job), max_steps) from None
     switch = stop_switch()
@@ -309,6 +324,7 @@ def _statistics(result: TrainResult) -> JsonObject:
         "train_loss": result.train_loss,
         "valid_loss": result.valid_loss,
         "diverged": result.diverged,
+        **({"nondeterminism": result.nondeterminism} if result.nondeterminism else {}),
         "seconds": result.seconds,
         "environment": dict(result.environment),
     }

@@ -75,6 +75,8 @@ class Plan:
     """Products that share their input: `separate` or `joined` (`lm/fast/joined_products.py`)."""
     graphs: bool = False
     """Whether a whole step is one CUDA graph (`lm/training/step_graph.py`)."""
+    deterministic: bool = False
+    """Whether a GPU uses deterministic kernels (`lm/machine/determinism.py`)."""
     notes: tuple[str, ...] = ()
     """One line per request or default that could not be met."""
 
@@ -173,6 +175,7 @@ def choose_plan(model_config: ModelConfig, train_config: TrainConfig, options: R
         decisions=_choose_decisions(device, options),
         products=_choose_products(device, options, should_compile=should_compile),
         graphs=_choose_graphs(device, model_config, train_config, options),
+        deterministic=device == "cuda" and options.deterministic,
         notes=tuple(notes),
     )
 

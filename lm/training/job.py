@@ -1,7 +1,7 @@
 """What a caller gives to `train`, and what it gets back."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lm.config import ModelConfig, RunOptions, TrainConfig
@@ -71,12 +71,14 @@ class TrainResult:
     diverged: bool
     """Whether training was given up after spikes; the weights are the last good ones."""
     deterministic: bool
-    """Whether the same job on the same machine gives the same bytes; not with a clock."""
+    """Whether the same job on the same machine gives the same bytes."""
     num_skipped: int
     """Steps skipped as spikes."""
     seconds: float
     """Seconds of the run over all resumptions, start-up excluded."""
-    environment: Mapping[str, object]
+    nondeterminism: str = ""
+    """Why it may not: `clock` (`max_minutes`) or `device` (a GPU without `deterministic`)."""
+    environment: Mapping[str, object] = field(default_factory=dict)
     """Plain JSON values: what the run chose on this machine, its version of torch, the FLOP/s of
     a large product, seconds of the first step (compilation is in it), peak memory measured and
     predicted. On a CPU the measured peak is that of the whole process."""

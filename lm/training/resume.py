@@ -21,6 +21,7 @@ CHOICES_THAT_CHANGE_BITS = (
     "decisions",
     "products",
     "graphs",
+    "deterministic",
 )
 """Fields of a plan that a resumed run keeps, so that it rounds as it did before."""
 

@@ -14,7 +14,7 @@ from lm.accounting.memory import training_memory
 from lm.checkpoint.durable import Checkpoint
 from lm.checkpoint.folder import newest_intact
 from lm.machine.backend import planned_backend
-from lm.machine.determinism import deterministic_kernels
+from lm.machine.determinism import deterministic_kernels, why_not_deterministic
 from lm.machine.distributed import Processes, current_processes, wait_for_all
 from lm.machine.out_of_memory import explain_out_of_memory
 from lm.machine.peak import card_name, measure_peak_flops, vendor_peak_flops
@@ -87,7 +87,8 @@ def _run(run: TrainingRun, outputs: Outputs) -> None:
     explain = explain_out_of_memory(run.model_config, run.train_config, run.plan)
     on_first_batch = outputs.callbacks.on_first_batch
     try:
-        with planned_backend(run.plan), deterministic_kernels(run.device), explain:
+        kernels = deterministic_kernels(run.device, on_gpu=run.plan.deterministic)
+        with planned_backend(run.plan), kernels, explain:
             run.peak_flops = measure_peak_flops(run.device, run.train_config.precision)
             if on_first_batch is not None and run.processes.is_first:
                 on_first_batch(run.loader.load(run.state.step).tolist())
@@ -101,13 +102,19 @@ def _run(run: TrainingRun, outputs: Outputs) -> None:
 def _result(run: TrainingRun) -> TrainResult:
     wait_for_all(run.processes)
     state = run.state
+    reason = why_not_deterministic(
+        run.plan.device,
+        is_deterministic=run.plan.deterministic,
+        has_clock=run.train_config.max_minutes > 0,
+    )
     return TrainResult(
         step=state.step,
         tokens_seen=state.step * tokens_per_step(run),
         train_loss=state.loss,
         valid_loss=state.valid_loss,
         diverged=state.diverged,
-        deterministic=run.train_config.max_minutes == 0,
+        deterministic=not reason,
+        nondeterminism=reason,
         num_skipped=state.num_skipped,
         seconds=run.clock.elapsed_s(),
         environment=_environment(run),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lm.config import TrainConfig
 from lm.data.shards import TokenShards, read_windows
+from lm.fast.chunked_loss import DEFAULT_CHUNK_SIZE
 from lm.loss import token_losses
 from lm.machine.distributed import Processes, sum_tensor
 from lm.model.transformer import TransformerLM
@@ -30,6 +31,7 @@ def sampled_loss(
     micro_batch_size: int,
     fast: bool,
     processes: Processes,
+    chunk_size: int = DEFAULT_CHUNK_SIZE,
 ) -> tuple[float, int]:
     """Return the mean loss in nats over the sampled tokens, and their number.
 
@@ -40,15 +42,22 @@ def sampled_loss(
         shards.num_tokens, context_length, config.valid_batches * config.batch_size
     )
     device = model.output_weight.device
-    total = torch.zeros((), dtype=torch.float64)
+    # A GPU adds up itself, so that the host waits once; MPS has no float64.
+    place = device if device.type == "cuda" else torch.device("cpu")
+    total = torch.zeros((), dtype=torch.float64, device=place)
     mine = starts[processes.rank :: processes.world_size]
     for first in range(0, len(mine), micro_batch_size):
         windows = read_windows(shards, mine[first : first + micro_batch_size], context_length + 1)
         windows = windows.to(device)  # (B, T + 1)
         losses = token_losses(
-            model, windows[:, :-1], windows[:, 1:], precision=config.precision, fast=fast
+            model,
+            windows[:, :-1],
+            windows[:, 1:],
+            precision=config.precision,
+            fast=fast,
+            chunk_size=chunk_size,
         )
-        total += losses.cpu().sum(dtype=torch.float64)
+        total += losses.to(place).sum(dtype=torch.float64)
     total = sum_tensor(total.to(device), processes)
     num_tokens = len(starts) * context_length
     return float(total) / num_tokens, num_tokens

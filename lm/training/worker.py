@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 
 from lm.config import RunOptions
+from lm.machine.device_errors import DEVICE_ERROR_EXIT, is_device_error
 from lm.machine.probe import choose_device
 from lm.training.job import Callbacks, TrainingStoppedError
 from lm.training.run_file import read_job, write_result
@@ -53,6 +54,11 @@ def main(arguments: list[str]) -> int:
     except TrainingStoppedError as error:
         sys.stderr.write("\n".join([str(error), *getattr(error, "__notes__", ())]) + "\n")
         return 128 + signal.SIGTERM
+    except RuntimeError as error:
+        if not is_device_error(error):
+            raise
+        sys.stderr.write(f"the device failed: {error}\n")
+        return DEVICE_ERROR_EXIT
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
@@ -100,8 +106,12 @@ def _join_processes(options: RunOptions) -> bool:
         return True
     device = choose_device(options)
     if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device == "cuda" else "gloo")
+        # Named before the first collective: else NCCL guesses a device, for barriers too.
+        own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(own)
+        dist.init_process_group("nccl", device_id=own)
+    else:
+        dist.init_process_group("gloo")
     return dist.get_rank() == 0
 
 
