@@ -18,7 +18,7 @@ from tasks.corpus.source import Source, with_known_hash
 from tasks.corpus.text import with_source
 from tasks.prediction import Outlook, Prediction
 from tasks.source_closure import has_drifted
-from tasks.stage import S, Stage, code_of, prediction_of
+from tasks.stage import S, Stage, code_of, prediction_of, why_refused
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +132,9 @@ class _Planning:
         identity = stage.identify(settings, **inputs) if is_known else None
         found = check(self.store, identity) if identity else None
         status = found.status.upper() if found else UNKNOWN
+        refused = why_refused(found.record, self.outlook.options) if found and found.record else ""
+        if status == "HIT" and refused:
+            status = "STALE"
         record = found.record if found and status == "HIT" else None
         differences = None
         if identity and status == "MISS":
@@ -142,7 +145,7 @@ class _Planning:
                 stage=stage.name,
                 label=label,
                 status=status,
-                reason=explain(differences) if status == "MISS" else _reason(found),
+                reason=explain(differences) if status == "MISS" else refused or _reason(found),
                 identity=identity,
                 prediction=Prediction() if record else prediction_of(stage, settings, self.outlook),
                 differences=differences or (),

@@ -30,6 +30,7 @@ from artifacts.store import reference_of
 from tasks.context import RunContext, store_of
 from tasks.events import StageMissed, emit
 from tasks.memory import peak_memory, reset_peak_memory
+from tasks.stage import why_refused
 from tasks.stopping import stop_switch, unless_stopped
 
 
@@ -65,11 +66,12 @@ def find_artifact(context: RunContext, identity: Identity) -> Record | None:
     """
     store = store_of(context)
     found = check(store, identity)
-    if found.status == "hit" and identity.stage not in context.force:
+    refused = why_refused(found.record, context.options) if found.record else ""
+    if found.status == "hit" and not refused and identity.stage not in context.force:
         return found.record
     reason = ""
     if found.status in ("hit", "stale"):
-        reason = found.reason if found.status == "stale" else "forced"
+        reason = found.reason if found.status == "stale" else refused or "forced"
         get_run_logger().warning("%s is set aside and built again: %s", identity.place, reason)
         quarantine(store, identity, reason, expected=found.record)
     if identity.stage in context.required:

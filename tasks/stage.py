@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from artifacts.identity import Identity, Reference
 from artifacts.record import Record
 from artifacts.store import Store
+from lm.config import RunOptions
 from tasks.context import RunContext, retry_options
 from tasks.prediction import Outlook, Prediction
 from tasks.retry import retry_transient, try_again_in_flow
@@ -66,6 +67,16 @@ class Stage(Generic[S]):
     """Finds or builds the artifact; called from a flow."""
     predict: Callable[[S, Outlook], Prediction]
     show: Callable[[Store, Record], Shown] = show_nothing
+
+
+def why_refused(record: Record, options: RunOptions) -> str:
+    """Return why a run does not take a sound artifact, or an empty string.
+
+    A model of a GPU without determinism is one of many that the same configuration can give.
+    """
+    if options.deterministic and record.statistics.get("nondeterminism") == "device":
+        return "trained on a GPU without determinism, which run.deterministic asks for"
+    return ""
 
 
 def prediction_of(stage: Stage[S], settings: S, outlook: Outlook) -> Prediction:

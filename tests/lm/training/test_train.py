@@ -296,7 +296,7 @@ def test_a_clock_ends_the_run_in_time_and_marks_it(tmp_path: Path, job: TrainJob
     config = replace(BRIEF, max_steps=10**6, max_minutes=2 / 60, log_interval=1)
     result = train(replace(job, train_config=config))
     metrics = lines(tmp_path / "metrics.jsonl")
-    assert not result.deterministic
+    assert (result.deterministic, result.nondeterminism) == (False, "clock")
     assert result.seconds < 2.7
     assert metrics[0]["step"] == 0
     assert "valid/loss" in metrics[0]
