@@ -106,3 +106,7 @@ stack: docker/.env image
 
 stack-down:
 	$(STACK) down
+
+.PHONY: kills
+kills: install-dev  ## kill the pipeline at any moment, a thousand times (docs/studies/kills.md)
+	$(BIN)/python -m benchmarks.kills --data data/kills --out docs/studies/kills.jsonl

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.events import Measured, Observer, observer_of_run
+from tasks.tracking_database import make_database
 
 logger = logging.getLogger(__name__)
 
@@ -254,6 +255,7 @@ def _create_run(target: TrackingTarget, *, name: str, tags: Mapping[str, str]) -
     try:
         from mlflow.tracking import MlflowClient
 
+        make_database(target.uri, target.artifact_location)
         client = MlflowClient(tracking_uri=target.uri)
         experiment_id = _experiment_id(client, target)
         run = client.create_run(experiment_id, run_name=name, tags=dict(tags))

@@ -1,0 +1,47 @@
+"""MLflow's local database, made whole or not at all.
+
+MLflow makes its tables one after the other. A disk that is full in between, or a kill, would leave
+a database that no later run can open.
+"""
+
+import os
+import uuid
+from pathlib import Path
+
+SQLITE = "sqlite:///"
+
+
+def make_database(uri: str, artifact_location: str) -> None:
+    """Make the database of a local address where there is none; of several makers one wins.
+
+    Raises:
+        Exception: MLflow could not make it; whatever it raises.
+    """
+    path = Path(uri.removeprefix(SQLITE))
+    if not uri.startswith(SQLITE) or path.exists():
+        return
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        _make_tables(f"{SQLITE}{temporary}", artifact_location)
+        _name(temporary, path)
+    finally:
+        for left in path.parent.glob(f"{temporary.name}*"):  # with SQLite's journal
+            left.unlink(missing_ok=True)
+
+
+def _name(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass  # another run was faster
+    except OSError:  # a filesystem without hard links
+        if not path.exists():
+            temporary.rename(path)
+
+
+def _make_tables(uri: str, artifact_location: str) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    place = artifact_location or "mlruns"
+    store = SqlAlchemyStore(uri, place)  # type: ignore[no-untyped-call] # annotated in part
+    store.engine.dispose()  # so that the file is complete
