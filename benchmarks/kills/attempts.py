@@ -7,9 +7,11 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import Any
 
 from benchmarks.kills.moments import Moments
-from flows.cli.servers import ended_by_signals
+from flows.cli.stopping import INTERRUPTED, SIGNALS, stopping_on_signals
+from tasks.stopping import RunStopped, result_of
 from tests.tiny_pipeline import TINY, write_corpus
 
 CHECKPOINT_STEPS = 5
@@ -85,8 +87,10 @@ def fork_attempt(root: Path, settings: list[str], moments: Moments) -> int:
         root.mkdir(parents=True, exist_ok=True)
         _redirect_output(root / "attempts.log")
         os.environ["OWT_ROOT"] = str(root)
+        for number in SIGNALS:  # `nohup` and a shell's `&` hand them on ignored
+            signal.signal(number, signal.SIG_DFL)
         moments.watch(root)
-        code = _run(settings)
+        code = _run(root, settings)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -96,14 +100,16 @@ def fork_attempt(root: Path, settings: list[str], moments: Moments) -> int:
         os._exit(code)
 
 
-def _run(settings: list[str]) -> int:
+def _run(root: Path, settings: list[str]) -> int:
+    """Do as `owt run` does."""
     from flows.pipeline import owt_pipeline
 
     try:
-        with ended_by_signals():
-            owt_pipeline(preset="smoke", overrides=settings)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        with stopping_on_signals(root) as switch, switch.holding():
+            state: Any = owt_pipeline(preset="smoke", overrides=settings, return_state=True)
+            result_of(state)
+    except RunStopped:
+        return INTERRUPTED
     return 0
 
 
