@@ -14,8 +14,10 @@ from flows.selection import Selection
 from flows.settings import (
     EXPERIMENT,
     MLFLOW_PAGE,
+    artifact_location,
     code_version,
     data_root,
+    numba_cache_dir,
     passing_prefect_url,
     store_url,
     tracking_uri,
@@ -47,6 +49,7 @@ def open_run(
         force=selection.force,
         required=selection.required,
         flow_run_id=str(runtime.flow_run.id or ""),
+        kernel_cache=numba_cache_dir(),
     )
     return context, tracked
 
@@ -60,7 +63,7 @@ def tracked_settings(config: PipelineConfig) -> dict[str, Any]:
 
 def _open_tracked_run(config: PipelineConfig, preset: str, root: Path, title: str) -> TrackedRun:
     uri = tracking_uri(root)
-    artifacts = (root / "mlflow" / "artifacts").as_uri() if uri.startswith("sqlite") else ""
+    artifacts = artifact_location(root, uri)
     (root / "mlflow").mkdir(parents=True, exist_ok=True)
     params = tracked_settings(config)
     page = flow_run_page(root)

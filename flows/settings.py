@@ -107,9 +107,19 @@ def passing_prefect_url(root: Path) -> str:
         return ""
 
 
+def numba_cache_dir() -> str:
+    """Return where the user wants compiled kernels; "" where they do not say."""
+    return os.environ.get("NUMBA_CACHE_DIR", "")
+
+
 def tracking_uri(root: Path) -> str:
     """Return MLflow's tracking URI: the user's server, or a local SQLite file."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/mlflow/mlflow.db"
+
+
+def artifact_location(root: Path, uri: str) -> str:
+    """Return where a new experiment of MLflow keeps its files; "": its server decides."""
+    return (root / "mlflow" / "artifacts").as_uri() if uri.startswith("sqlite") else ""
 
 
 def code_version(checkout: Path) -> str:

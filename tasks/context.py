@@ -40,6 +40,8 @@ class RunContext:
     required: tuple[str, ...] = ()
     """Stages that must be cached: this run was asked not to build them."""
     flow_run_id: str = ""
+    kernel_cache: str = ""
+    """Folder of compiled kernels; "": beside their sources."""
     predicted: Mapping[str, float] = field(default_factory=dict)
     """What the stage that is performed is expected to take; goes into its record."""
     source_closure: str = ""

@@ -20,6 +20,7 @@ from artifacts.store import Store
 from tasks.building import Built, Mapped, build_once, find_artifact, sole_builder
 from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.text import known_text_bytes, text_bytes, text_location
+from tasks.kernels import wait_until_compiled
 from tasks.map_ranges import ByteRange, map_ranges, part_name
 from tasks.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Stage, perform_in_flow
@@ -59,6 +60,8 @@ def count_pretokens(
     with sole_builder(context, identity) as lease:
         store = store_of(context)
         staged = staged_parts(take_over(lease))
+        if config.pattern == "gpt2":  # other patterns have no kernels of their own
+            wait_until_compiled("count", context.kernel_cache)
         ranges = count_ranges(store, identity, config)
         map_ranges(
             count_range,

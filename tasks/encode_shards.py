@@ -24,6 +24,7 @@ from artifacts.store import Store
 from tasks.building import Built, Mapped, build_once, find_artifact, sole_builder
 from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.text import known_text_bytes, text_bytes, text_location
+from tasks.kernels import wait_until_compiled
 from tasks.map_ranges import ByteRange, map_ranges, part_name
 from tasks.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Stage, perform_in_flow
@@ -72,6 +73,7 @@ def encode_shards(
     started_at = datetime.now(UTC)
     with sole_builder(context, identity) as lease:
         store = store_of(context)
+        wait_until_compiled("encode", context.kernel_cache)
         ranges = _ranges(store, identity, settings)
         staged = staged_parts(take_over(lease))
         map_ranges(

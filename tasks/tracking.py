@@ -251,6 +251,13 @@ def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]
     return flat
 
 
+def prepare_experiment(target: TrackingTarget) -> None:
+    """Make the experiment, and with the first one a local database; raises what MLflow raises."""
+    from mlflow.tracking import MlflowClient
+
+    _experiment_id(MlflowClient(tracking_uri=target.uri), target)
+
+
 def _create_run(target: TrackingTarget, *, name: str, tags: Mapping[str, str]) -> TrackedRun:
     try:
         from mlflow.tracking import MlflowClient

@@ -18,6 +18,7 @@ from artifacts.store import record_of
 from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
 from tasks.corpus.text import known_text_bytes, text_name
+from tasks.kernels import wait_until_compiled
 from tasks.prediction import Outlook, Prediction, predict_work
 from tasks.progress import progress
 from tasks.stage import STAGE_OPTIONS, Stage, perform_by
@@ -90,6 +91,7 @@ def _train(
     from tokenizer.training.count_tables import read_counts
     from tokenizer.training.train import train_merges
 
+    wait_until_compiled("merge", context.kernel_cache)
     parts = local_files(store_of(context), counts, "part-*.parquet")
     with progress("train tokenizer", unit="merges", guard=partial(confirm, staging)) as on_progress:
         result = train_merges(

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from artifacts.identity import Reference
 from artifacts.record import JsonObject
+from flows.background import begin_in_background
 from flows.cli.options import (
     AsJson,
     ConfigFile,
@@ -92,9 +93,11 @@ def run(
 def _perform(
     root: Path, parameters: dict[str, Any], switch: StopSwitch, *, verbose: bool, command: str
 ) -> JsonObject:
+    loading = begin_in_background(root)
     emit(Preparing(what="starting Prefect's server"))
     with prefect_server(root):
-        emit(Preparing(what="loading Prefect"))
+        emit(Preparing(what="loading Prefect and MLflow"))
+        loading.join()
         from flows.logs import quiet_engines, send_last_records
         from flows.pipeline import owt_pipeline
 

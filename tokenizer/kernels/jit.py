@@ -6,9 +6,7 @@ shared arrays. So the name of the cache folder has the hash of all kernel source
 """
 
 import gc
-import hashlib
 from collections.abc import Callable
-from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,9 +14,8 @@ from pathlib import Path
 from numba import config, njit
 from numba.core.registry import cpu_target
 
+from tokenizer.kernels.sources import kernels_folder
 from tokenizer.kernels.untyped import Untyped
-
-_SOURCES = Path(__file__).parent
 
 
 def kernel(function: Callable[..., Untyped]) -> Untyped:
@@ -69,17 +66,4 @@ _prepare_numba()
 def cache_folder() -> Path:
     """Return the folder in which kernels of these sources are kept."""
     settings: Untyped = config
-    return _cache_folder(settings.CACHE_DIR or str(_SOURCES / "__pycache__"))
-
-
-@cache
-def _cache_folder(parent: str) -> Path:
-    return Path(parent) / f"kernels-{sources_digest(_SOURCES)[:16]}"
-
-
-def sources_digest(folder: Path) -> str:
-    """Return the sha256 over all Python files below a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return kernels_folder(settings.CACHE_DIR)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from numba import config
 
-from tokenizer.kernels import jit
 from tokenizer.kernels.pretoken_keys import short_key
+from tokenizer.kernels.sources import sources_digest
 
 
 def test_the_cache_folder_is_named_after_the_sources() -> None:
@@ -23,5 +23,5 @@ def test_every_source_counts(tmp_path: Path) -> None:
     names = []
     for text in ("y = 1", "y = 2"):
         (tmp_path / "room" / "b.py").write_text(text)
-        names.append(jit.sources_digest(tmp_path))
+        names.append(sources_digest(tmp_path))
     assert names[0] != names[1]

@@ -1,0 +1,39 @@
+"""What a run will need soon, begun beside its start: imports, MLflow's database, kernels.
+
+On two cores this hides what a first run would wait for: Prefect's server takes seconds to start,
+and so do the libraries' imports and the compiling of kernels.
+"""
+
+import importlib
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from flows.settings import EXPERIMENT, artifact_location, numba_cache_dir, tracking_uri
+from tasks.kernels import begin_to_compile
+
+LIBRARIES = ("flows.pipeline", "mlflow.tracking")
+"""Modules that take seconds to import, in the order in which a run needs them."""
+
+
+def begin_in_background(root: Path) -> threading.Thread:
+    """Begin; the thread ends when everything is imported, and the database is there."""
+    begin_to_compile(numba_cache_dir())
+    loading = threading.Thread(target=_load, args=(root,), name="load", daemon=True)
+    loading.start()
+    return loading
+
+
+def _load(root: Path) -> None:
+    # Whatever fails here is tried again, and explained, where it is needed.
+    with suppress(Exception):
+        for name in LIBRARIES:
+            importlib.import_module(name)
+        from tasks.tracking import TrackingTarget, prepare_experiment
+
+        uri = tracking_uri(root)
+        prepare_experiment(
+            TrackingTarget(
+                uri=uri, experiment=EXPERIMENT, artifact_location=artifact_location(root, uri)
+            )
+        )
