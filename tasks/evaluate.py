@@ -94,9 +94,26 @@ def show(store: Store, record: Record) -> Shown:
         f"validation loss {facts['loss']:.4f} nats a token "
         f"({facts['bits_per_byte']:.4f} bits a byte), against a unigram entropy of "
         f"{facts['unigram_entropy']:.4f} and a bigram entropy of "
-        f"{facts['bigram_entropy']:.4f} nats of the training tokens"
+        f"{facts['bigram_entropy']:.4f} nats of the training tokens: "
     )
-    return Shown(line=line, metrics=headline(facts))
+    entropies = facts["unigram_entropy"], facts["bigram_entropy"]
+    return Shown(line=line + judge(facts["loss"], *entropies), metrics=headline(facts))
+
+
+def judge(loss: float, unigram_entropy: float, bigram_entropy: float) -> str:
+    """Say what a loss means beside what counting single tokens and pairs would give.
+
+    >>> judge(4.9, 6.3, 3.7)
+    'it knows which tokens are frequent, and less than the pairs tell; longer training lowers it'
+    """
+    if loss >= unigram_entropy:
+        return "it has learnt nothing yet; train longer, or look at the learning rate"
+    if loss >= bigram_entropy:
+        return (
+            "it knows which tokens are frequent, and less than the pairs tell; "
+            "longer training lowers it"
+        )
+    return "it uses more of the text than the token before"
 
 
 EVALUATE = Stage(

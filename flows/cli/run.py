@@ -1,6 +1,7 @@
 """`owt run`: the whole pipeline, or one stage of it, in this process."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -25,6 +26,7 @@ from flows.cli.options import (
     Settings,
     Verbose,
     overlay_of,
+    program,
     typed,
 )
 from flows.cli.own_text import own_text
@@ -156,4 +158,9 @@ def show_summary(summary: JsonObject) -> None:
     for line in (stage["shown"]["line"] for stage in stages):
         if line:
             rich.print(escape(line))
-    rich.print("[dim]owt ui[/dim] shows the runs; [dim]owt artifacts ls[/dim] the artifacts")
+    from tasks.text_model import MODEL_STAGE
+
+    name = shlex.join(program())
+    if any(stage["stage"] == MODEL_STAGE for stage in stages):
+        rich.print(f'next: [bold]{name} generate --prompt "Once"[/bold] lets the model write more')
+    rich.print(f"next: [bold]{name} ui[/bold] shows the curves, and compares runs")
