@@ -21,6 +21,9 @@ CONFIDENCE = 0.95
 POWER = 0.80
 """Chance to see a difference that is there; the convention of Cohen 1988, section 2.4."""
 
+_SMALLEST_EFFECT = 0.0028
+"""Difference over deviation that a million pairs show at a power of 80 %."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairedComparison:
@@ -39,7 +42,7 @@ class PairedComparison:
     """In words; it begins with `no conclusion` where the interval holds 0."""
     seeds_needed: int | None
     """Pairs that show a difference of this size with a power of 80 %; None for a difference
-    of 0. It takes the measured difference for the true one, which few pairs overstate."""
+    of about 0. It takes the measured difference for the true one, which few pairs overstate."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,13 +187,14 @@ def smallest_difference(num_pairs: int, *, deviation: float, num_comparisons: in
 
 
 def seeds_needed(difference: float, *, deviation: float, num_comparisons: int = 1) -> int | None:
-    """Return the fewest pairs that show a true difference with a power of 80 %; None for 0.
+    """Return the fewest pairs that show a true difference with a power of 80 %.
 
     Starts at the normal approximation, which is never too high, and counts up to the exact number.
+    None where a million pairs are not enough, as for a difference of 0.
     """
-    if difference == 0.0:
-        return None
     effect = abs(difference) / deviation if deviation > 0 else math.inf
+    if difference == 0.0 or effect < _SMALLEST_EFFECT:
+        return None
     normal = float(ndtri(_upper_level(num_comparisons)) + ndtri(POWER)) / effect
     num_pairs = max(2, math.floor(normal**2))
     while _power(num_pairs, effect, num_comparisons) < POWER:
@@ -210,6 +214,8 @@ def power_statement(num_pairs: int, *, deviation: float, num_comparisons: int = 
     """State, before a sweep, which differences it can show; `deviation` is of the differences."""
     if num_pairs < 2:
         return "1 seed a side: no difference can be told from noise; take at least 2 seeds"
+    if deviation == 0.0:
+        return f"{num_pairs} seeds a side show any difference: seeds change nothing here"
     smallest = smallest_difference(num_pairs, deviation=deviation, num_comparisons=num_comparisons)
     half = seeds_needed(smallest / 2, deviation=deviation, num_comparisons=num_comparisons)
     return (

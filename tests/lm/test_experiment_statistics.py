@@ -124,6 +124,13 @@ def test_equal_runs_give_no_conclusion() -> None:
     assert found.seeds_needed is None
 
 
+@pytest.mark.parametrize("difference", [0.0, 1e-300, -1e-9])
+def test_a_difference_of_about_0_needs_more_seeds_than_there_are(difference: float) -> None:
+    """The search ends; a million pairs are just enough for 0.0028 deviations."""
+    assert seeds_needed(difference, deviation=1.0) is None
+    assert seeds_needed(0.0028, deviation=1.0) == pytest.approx(1e6, rel=0.01)
+
+
 def test_a_constant_difference_needs_two_pairs() -> None:
     """Without spread the least number of pairs is enough."""
     assert seeds_needed(0.1, deviation=0.0) == 2
@@ -192,5 +199,6 @@ def test_rules_and_power_are_told_in_words() -> None:
     assert correction_name(1) == "none"
     assert correction_name(5).endswith("5 comparisons: each interval is of 99.00%")
     assert "no difference can be told" in power_statement(1, deviation=0.1)
+    assert "show any difference" in power_statement(3, deviation=0.0)
     line = power_statement(5, deviation=0.01)
     assert f"{smallest_difference(5, deviation=0.01):.4f} nats with a power of 80%" in line
