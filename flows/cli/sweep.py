@@ -142,7 +142,8 @@ def _outlook(wanted: RawConfig, results: str) -> SweepOutlook:
     """Refuse bad input, and look up what a sweep would do."""
     base = resolve_config(find_preset(wanted["preset"]), wanted["config"], wanted["overrides"])
     root = data_root()
-    from flows.sweeps.designs import Wishes, find_design
+    from flows.sweeps.design import Wishes
+    from flows.sweeps.designs import find_design
     from flows.sweeps.effects import refuse_arms_without_effect
     from flows.sweeps.outlook import look_ahead, open_trials
 

@@ -1,8 +1,9 @@
 """A sweep as data: its arms, its seeds, and the rates at which each side is tuned."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flows.config import PipelineConfig
 from lm.config import TrainConfig
 
 Overrides = Mapping[str, object]
@@ -15,6 +16,22 @@ class Arm:
 
     name: str
     overrides: Overrides = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wishes:
+    """What the user asked for beyond the kind of sweep."""
+
+    num_seeds: int = 0
+    """0: what the kind of sweep takes."""
+    grid: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    """Values by `section.field`."""
+    arms: Sequence[str] = ()
+    """Names of the variants; (): all."""
+    num_rates: int = 3
+    """Rates at which each side is tuned; 1: all at the preset's."""
+    hold: str = "tokens"
+    """What a batch-size sweep holds equal: tokens or steps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +67,18 @@ class Design:
     def num_comparisons(self) -> int:
         """Comparisons that the sweep makes."""
         return len(self.arms) - 1 if self.against else 0
+
+
+def seeds_from(base: PipelineConfig, num_seeds: int, *, skip: int = 0) -> tuple[int, ...]:
+    """Return so many seeds from the configuration's own on, the first ones left out."""
+    first = base.train_lm.seed + skip
+    return tuple(range(first, first + num_seeds))
+
+
+def held_equal(base: PipelineConfig) -> str:
+    """Say what all trials share that change neither steps nor batches."""
+    config = base.train_lm
+    return f"{config.max_steps:,} steps of {config.batch_size} x {base.model.context_length} tokens"
 
 
 def scaled_rates(section: str, config: TrainConfig, factor: float) -> dict[str, object]:

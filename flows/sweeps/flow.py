@@ -19,8 +19,8 @@ from flows.presets import find_preset
 from flows.restarts import refuse_hopeless_restart
 from flows.selection import select_stages
 from flows.settings import data_root
-from flows.sweeps.design import Design
-from flows.sweeps.designs import Wishes, find_design
+from flows.sweeps.design import Design, Wishes
+from flows.sweeps.designs import find_design
 from flows.sweeps.effects import refuse_arms_without_effect
 from flows.sweeps.outlook import open_trials
 from flows.sweeps.results import SweepFacts, sweep_result

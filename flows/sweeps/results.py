@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, median
 
+from flows.sweeps.along import RATE
 from flows.sweeps.design import Design
-from flows.sweeps.designs import RATE
 from lm.experiment_statistics import compare_pairs, measure_spread, stopping_rule
 from tasks.sweep_results import Comparison, NoiseFloor, SweepResult, Trial
 

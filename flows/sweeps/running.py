@@ -5,32 +5,27 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.states import Cancelled
 
 from artifacts.identity import Identity
 from artifacts.published.checking import check
 from artifacts.store import Store
-from flows.logs import quiet_engines
 from flows.pipeline import Performing
 from flows.selection import Selection
 from flows.stages import EVALUATION, MODEL, stage_ancestors, walk_stages
+from flows.sweeps.training import track_found, train_trial
 from flows.sweeps.trials import PlannedTrial
-from flows.sweeps.walk import identify_trial, shards_of, train_and_evaluate
-from tasks.context import RunContext, store_of
-from tasks.events import Event, StageEnded, StageStarted, emit, observed_by, observer_of_run
+from flows.sweeps.walk import identify_trial, shards_of
+from tasks.context import RunContext
+from tasks.events import StageEnded, StageStarted, emit
 from tasks.stopping import RunStopped, result_of, stop_switch
-from tasks.sweep import TrialInputs, track_trial
+from tasks.sweep import TrialInputs
 from tasks.sweep_results import Trial
-from tasks.tracking import stage_run
 from tasks.trial_files import TrialFiles, failed_trial, keep, read_kept, read_stored, trial_of
 
 
@@ -101,7 +96,7 @@ class Running:
                 waiting.append(trial)
                 continue
             done[label] = self.trials.accept(trial, files)
-            _track_found(self.context, done[label])
+            track_found(self.context, done[label])
             emit(StageStarted(stage=label))
             emit(StageEnded(stage=label, outcome="cached", seconds=0.0))
         done |= self._train_in_turn(waiting) if self.parallel == 1 else self._train_many(waiting)
@@ -176,56 +171,6 @@ class Running:
         self.num_trained += 1
         emit(StageEnded(stage=label, outcome="built", seconds=seconds))
         return self.trials.accept(planned, files)
-
-
-@task(
-    name="trial",
-    task_run_name="{planned.name.label}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
-def train_trial(context: RunContext, planned: PlannedTrial) -> None:
-    """Train and evaluate one trial; the state is `Cancelled` where the run was asked to stop."""
-    try:
-        with _as_one_row():
-            _train_and_track(context, planned)
-    except RunStopped as stop:
-        # Prefect takes a state that a task returns as the task's own.
-        return cast("None", Cancelled(message=f"stopped {stop}".strip()))
-
-
-def _train_and_track(context: RunContext, planned: PlannedTrial) -> None:
-    """Work under a run of the trial's own in MLflow."""
-    params = {**planned.name.overrides, "seed": planned.name.seed}
-    with stage_run(context.tracking, planned.name.label, params=params, tags={}) as run:
-        tracking = replace(context.tracking, parent_run_id=run.run_id)
-        made = train_and_evaluate(planned.config, replace(context, tracking=tracking))
-        files = read_stored(store_of(context), made[MODEL], made[EVALUATION])
-        track_trial(run, trial_of(files, planned.name))
-
-
-@contextmanager
-def _as_one_row() -> Iterator[None]:
-    """Let the view show the body as one row: what its stages tell, but not that they begin."""
-    observer = observer_of_run()
-    if observer is None:  # in a process of its own, whose parent shows the trial
-        with quiet_engines():
-            yield
-        return
-
-    def forward(event: Event) -> None:
-        if not isinstance(event, StageStarted | StageEnded):
-            observer(event)
-
-    with observed_by(forward):
-        yield
-
-
-def _track_found(context: RunContext, trial: Trial) -> None:
-    """Show a trial that was made before beside the new ones."""
-    params = {**trial.overrides, "seed": trial.seed}
-    with stage_run(context.tracking, trial.label, params=params, tags={}) as run:
-        track_trial(run, trial)
 
 
 def _share_of_the_machine(context: RunContext, parallel: int) -> RunContext:

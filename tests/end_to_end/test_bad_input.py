@@ -50,6 +50,7 @@ def owt(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
             ["run", "--set", "model.dmodel=1"],
             "unknown key model.dmodel; did you mean model.d_model?",
         ),
+        (["sweep", "ablation"], "unknown sweep 'ablation'; did you mean ablations?"),
         (["plan", "--config", "nowhere.toml"], "config file nowhere.toml cannot be read"),
         (["run", "--set", "corpus.train=nowhere.txt"], "corpus.train (nowhere.txt) is not a"),
         (["artifacts", "show", "nothing"], "'nothing' fits no artifact"),

@@ -6,8 +6,8 @@ import pytest
 
 from flows.config import PipelineConfig
 from flows.presets import find_preset
-from flows.sweeps.design import Design, scaled_rates
-from flows.sweeps.designs import SWEEPS, Wishes, find_design
+from flows.sweeps.design import Design, Wishes, scaled_rates
+from flows.sweeps.designs import SWEEPS, find_design
 from flows.sweeps.effects import refuse_arms_without_effect
 from flows.sweeps.trials import best_factors, final_round, overridden, tuning_round
 from tasks.sweep_results import Trial

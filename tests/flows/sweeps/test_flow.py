@@ -9,7 +9,8 @@ import pytest
 from artifacts.store import list_records, open_store, resolve
 from flows.config import resolve_config
 from flows.presets import find_preset
-from flows.sweeps.designs import Wishes, find_design
+from flows.sweeps.design import Wishes
+from flows.sweeps.designs import find_design
 from flows.sweeps.outlook import look_ahead, open_trials
 from tasks.sweep_results import SWEEP_FORMAT
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from flows.sweeps.along import RATE
 from flows.sweeps.design import Arm, Design
-from flows.sweeps.designs import RATE
 from flows.sweeps.results import (
     SweepFacts,
     comparisons,
