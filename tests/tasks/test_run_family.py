@@ -1,6 +1,7 @@
 """MLflow's list has one row for each setting: repeats and failed attempts are children."""
 
 from pathlib import Path
+from typing import Any
 
 from mlflow.tracking import MlflowClient
 
@@ -8,7 +9,7 @@ from tasks.run_family import family_tag, join_family
 from tasks.tracking import PARENT_TAG, TrackedRun, TrackingTarget, start_pipeline_run
 
 
-def ended(target: TrackingTarget, settings: dict[str, object], status: str) -> TrackedRun:
+def ended(target: TrackingTarget, settings: dict[str, Any], status: str) -> TrackedRun:
     """Return a run of these settings that has ended."""
     run = start_pipeline_run(target, name="run", params={}, tags=family_tag(settings))
     run.finish(status)
