@@ -20,7 +20,7 @@ from tests.tiny_pipeline import TINY
 
 pytestmark = pytest.mark.slow
 
-STEPS = 1200
+STEPS = 4000
 """Long enough for a container to be stopped, and another one to be killed, in mid-training."""
 
 SETTINGS = [
@@ -32,6 +32,7 @@ SETTINGS = [
     "train_lm.warmup_steps=1",
     "run.checkpoint_steps=100",
     "run.compile=off",  # which takes longer than these steps
+    "run.num_threads=1",
 ]
 
 
