@@ -36,6 +36,7 @@ stop() {
     # The engine leaves these behind, and "FORWARD DROP" cuts off other bridges of the machine.
     if [ ! -e "$folder/bridge-was-there" ]; then
         iptables -P FORWARD ACCEPT || true
+        iptables-save | grep -vi docker | iptables-restore || true
         ip link del docker0 2> /dev/null || true
     fi
 }
