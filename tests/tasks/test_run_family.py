@@ -20,7 +20,8 @@ def test_repeats_and_failures_are_children(tmp_path: Path) -> None:
     """An attempt that was killed and a run that built nothing are below the one that counts."""
     target = TrackingTarget(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="test")
     client = MlflowClient(target.uri)
-    mine, other = {"model": {"d_model": 4}}, {"model": {"d_model": 8}}
+    mine: dict[str, object] = {"model": {"d_model": 4}}
+    other: dict[str, object] = {"model": {"d_model": 8}}
     killed = ended(target, mine, "KILLED")
     foreign = ended(target, other, "FAILED")
     good = ended(target, mine, "FINISHED")
