@@ -1,6 +1,7 @@
 """How a run is named for people: its preset, and what differs from it."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from flows.config import PipelineConfig
@@ -33,6 +34,16 @@ def title_of(preset: str, different: dict[str, str], loss: float | None = None) 
     fields = [f"{name.rpartition('.')[2]}={value}" for name, value in different.items()]
     losses = [] if loss is None else [f"{loss:.3f}"]
     return " ".join([preset, *losses, *fields])
+
+
+def title_of_settings(preset: str, settings: Sequence[str]) -> str:
+    """Return a name for people from what was typed.
+
+    >>> title_of_settings("smoke", ["train_lm.max_steps=60", "corpus.train=far/away/a.txt"])
+    'smoke max_steps=60 train=a.txt'
+    """
+    pairs = (setting.partition("=") for setting in settings)
+    return title_of(preset, {name: short(value) for name, _, value in pairs})
 
 
 def short(value: object) -> str:

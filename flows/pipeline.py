@@ -13,7 +13,7 @@ from prefect.states import Cancelled
 from artifacts.identity import Identity, Reference
 from flows.config import PipelineConfig, resolve_config
 from flows.context import open_run, tracked_settings
-from flows.naming import differences, title_of
+from flows.naming import differences, title_of, title_of_settings
 from flows.plan import explain_miss, outlook_of
 from flows.presets import find_preset
 from flows.restarts import refuse_hopeless_restart
@@ -34,9 +34,10 @@ from tasks.stopping import RunStopped, result_of, stop_switch
 
 
 def name_run() -> str:
-    """Name a flow run by its preset and the moment it began."""
+    """Name a flow run by its preset, the settings laid over it, and the moment it began."""
     began = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{runtime.flow_run.parameters['preset']} {began}"
+    parameters = runtime.flow_run.parameters
+    return f"{title_of_settings(parameters['preset'], parameters.get('overrides') or ())} {began}"
 
 
 @flow(name="owt-pipeline", flow_run_name=name_run, persist_result=False)
