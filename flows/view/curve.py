@@ -10,15 +10,18 @@ DOTS = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))
 DOT_ROWS, DOT_COLUMNS = 4, 2
 
 
-def draw_curve(values: Sequence[float], *, width: int, height: int) -> list[str]:
+def draw_curve(
+    values: Sequence[float], *, width: int, height: int, share: float = 1.0
+) -> list[str]:
     """Draw values from left to right into `height` lines of `width` characters, the highest on top.
 
-    Where there are more values than columns, each column has the mean of its own.
+    The curve fills that share of the width. Where there are more values than columns, each column
+    has the mean of its own; where there are fewer, the columns between two values lie on a line.
 
     >>> draw_curve([4, 3, 2, 1], width=2, height=1)
     ['⠑⢄']
     """
-    columns = _resampled(values, min(len(values), width * DOT_COLUMNS))
+    columns = _resampled(values, max(2, round(share * width * DOT_COLUMNS)))
     low, high = min(columns), max(columns)
     top = height * DOT_ROWS - 1
     cells = [[BLANK] * width for _ in range(height)]
@@ -40,5 +43,13 @@ def _next_to(before: int, level: int) -> int:
 
 
 def _resampled(values: Sequence[float], count: int) -> list[float]:
+    if count > len(values):
+        places = [n * (len(values) - 1) / (count - 1) for n in range(count)]
+        return [_between(values, place) for place in places]
     edges = [round(n * len(values) / count) for n in range(count + 1)]
     return [sum(values[start:stop]) / (stop - start) for start, stop in pairwise(edges)]
+
+
+def _between(values: Sequence[float], place: float) -> float:
+    lower = min(int(place), len(values) - 2)
+    return values[lower] + (place - lower) * (values[lower + 1] - values[lower])

@@ -50,7 +50,9 @@ class LiveView:
             yield self.waiting
         if board.training is not None:
             yield Text(describe_training(board.training), no_wrap=True)
-            yield from curve_of(board.training.losses)
+            work = board.row.work if board.row else None
+            share = work.done / work.total if work and work.total else 1.0
+            yield from curve_of(board.training.losses, min(share, 1.0))
         for note in board.notes:
             yield Text(note, "yellow")
 
@@ -99,11 +101,14 @@ def bar_of(done: int, total: int) -> Text:
     return Text.assemble(("━" * full, "cyan"), ("━" * (BAR_WIDTH - full), "bright_black"))
 
 
-def curve_of(losses: list[float]) -> Iterator[Text]:
-    """Yield the lines of the loss's curve, with its highest and lowest value."""
+def curve_of(losses: list[float], share: float) -> Iterator[Text]:
+    """Yield the lines of the loss's curve, with its highest and lowest value.
+
+    The curve grows with the share of the training that is done.
+    """
     if len(losses) < FEWEST_POINTS:
         return
-    lines = draw_curve(losses, width=CURVE_WIDTH, height=CURVE_HEIGHT)
+    lines = draw_curve(losses, width=CURVE_WIDTH, height=CURVE_HEIGHT, share=share)
     labels = {0: f"{max(losses):7.3f} ", CURVE_HEIGHT - 1: f"{min(losses):7.3f} "}
     for number, line in enumerate(lines):
         yield Text.assemble((labels.get(number, " " * 8), "dim"), (line, "cyan"))

@@ -11,7 +11,12 @@ def test_a_falling_curve_falls_without_gaps() -> None:
 
 def test_a_flat_curve_lies_at_the_bottom() -> None:
     """Equal values are drawn as a line, and what is not reached yet stays empty."""
-    assert draw_curve([2.0] * 4, width=4, height=2) == ["⠀⠀⠀⠀", "⣀⣀⠀⠀"]
+    assert draw_curve([2.0] * 4, width=4, height=2, share=0.5) == ["⠀⠀⠀⠀", "⣀⣀⠀⠀"]
+
+
+def test_few_values_are_joined_by_lines() -> None:
+    """Two values make a straight line over the asked share of the width."""
+    assert draw_curve([1.0, 8.0], width=4, height=2) == ["⠀⠀⡠⠊", "⡠⠊⠀⠀"]
 
 
 def test_many_values_are_put_together() -> None:

@@ -79,7 +79,7 @@ def test_a_training_shows_its_numbers_and_its_curve() -> None:
     assert "1:04" in shown
     assert "150/300 steps" in shown
     assert "loss 4.5000  valid 4.1250  MFU 31%" in shown
-    assert "  9.000 ⠑" in shown
+    assert "  9.000 ⠉" in shown
     assert "resumed: train_lm at step 120 of 300" in shown
 
 
