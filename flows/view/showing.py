@@ -27,8 +27,12 @@ def showing_run(root: Path, *, verbose: bool = False) -> Iterator[Path | None]:
     console = Console(stderr=True)
     is_live = console.is_terminal and not console.is_dumb_terminal and not verbose
     view = live_view(board, console) if is_live else plain_view(board, write_line)
-    with view as observer, observed_by(observer), logged_to(path, observer, verbose=verbose):
-        yield path
+    try:
+        with view as observer, observed_by(observer), logged_to(path, observer, verbose=verbose):
+            yield path
+    except BaseException:
+        write_line(f"log: {path}")  # after the view has gone
+        raise
 
 
 def write_line(line: str) -> None:
