@@ -168,7 +168,9 @@ def differences_from_nearest(
         record = outlook.record_of(reference)
         return record.identity if record else planned.get(reference.fingerprint)
 
-    found = nearest(identity, outlook.of_stage(identity.stage), find)
+    split = identity.config.get("split")  # one split's text is no neighbour of the other's
+    others = [r for r in outlook.of_stage(identity.stage) if r.config.get("split") == split]
+    found = nearest(identity, others, find)
     return found[1] if found else None
 
 

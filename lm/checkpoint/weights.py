@@ -146,7 +146,7 @@ def load_config(model_dir: Path) -> ModelConfig:
     path = model_dir / CONFIG_NAME
     try:
         return ModelConfig(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, TypeError, json.JSONDecodeError) as error:
+    except (OSError, RecursionError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not the configuration of a model: {error}") from error
 
 

@@ -15,6 +15,7 @@ import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -55,6 +56,10 @@ class TokenShards:
         return sum(array.nbytes for array in self.arrays)
 
 
+_DAMAGE = (ArithmeticError, LookupError, SyntaxError, TokenError, TypeError, ValueError)
+"""What NumPy raises for a header that is cut off or changed."""
+
+
 def open_shards(paths: Sequence[Path]) -> TokenShards:
     """Map 1-D `.npy` files of uint16 or uint32; their order is the order of the stream.
 
@@ -71,7 +76,7 @@ def open_shards(paths: Sequence[Path]) -> TokenShards:
 def _open_shard(path: Path) -> Tokens:
     try:
         array: Tokens = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path} is not a whole .npy file ({error}); encode it again") from error
     if array.ndim != 1 or array.dtype not in (np.dtype("<u2"), np.dtype("<u4")):
         raise ValueError(

@@ -54,7 +54,7 @@ def read_tokenizer_json(path: Path) -> Vocabulary:
             special_tokens=special_tokens,
             pattern=_pattern(content.get("pre_tokenizer") or {}),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is no tokenizer.json of a BPE ({error!r})") from error
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error

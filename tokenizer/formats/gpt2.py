@@ -50,7 +50,7 @@ def read_vocab(
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise ValueError(f"{path} is not JSON in UTF-8 ({error})") from error
     if not isinstance(content, dict):
         raise ValueError(

@@ -129,7 +129,7 @@ def _read_settings(path: Path) -> tuple[str, list[str]]:
         pattern, special_tokens = content["pattern"], content["special_tokens"]
         resolve_pattern(pattern)
         check_special_tokens(special_tokens)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, RecursionError, TypeError) as error:
         raise ValueError(
             f'{path} must be a JSON object with "pattern" and "special_tokens" ({error!r})'
         ) from error
