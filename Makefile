@@ -35,7 +35,7 @@ smoke: install  ## the whole pipeline on the text that Python carries; the first
 	$(BIN)/owt run --preset smoke
 
 test: install-dev  ## the fast tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: install-dev  ## kills, real servers, long trainings
 	$(BIN)/python -m pytest -m slow --timeout=1800

@@ -73,7 +73,8 @@ def open_store(url: str | Path, *, cache_dir: Path | None = None) -> Store:
     except (ImportError, ValueError) as error:
         raise ValueError(
             f"cannot open the artifact store {str(url)!r}: {error}; give a local folder, "
-            "memory://NAME, s3://BUCKET/PREFIX or another URL that fsspec knows"
+            "memory://NAME, s3://BUCKET/PREFIX or another URL that fsspec knows "
+            "(docs/stores.md has the packages)"
         ) from error
     local = filesystem.local_path(fs, root)
     if local is not None and local.exists() and not local.is_dir():
