@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lm.checkpoint.weights import load_model
-from lm.config import EvaluateConfig, ModelConfig, RunOptions, TrainConfig
+from lm.config import EvaluateConfig, ModelConfig, Precision, RunOptions, TrainConfig
 from lm.data.loss_groups import LossGroup, LossSums
 from lm.data.shards import TokenShards, check_token_ids, open_shards, read_windows, release_pages
 from lm.experiment_statistics import cluster_standard_error
 from lm.fast.switch import use_plan
-from lm.loss import token_losses
+from lm.loss import UNCOMPILED_CHUNK, token_losses
 from lm.machine.backend import planned_backend
 from lm.machine.probe import Plan, choose_plan
+from lm.model.transformer import TransformerLM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +100,8 @@ def evaluate_model(
     sums = _Sums(context_length)
     groups = LossSums(grouping.document_starts, model.config.vocab_size) if grouping else None
     with planned_backend(plan):
-        for windows in _iter_windows(stream, context_length, config.batch_size):
-            tokens = windows.to(plan.device)  # (B, T + 1)
-            losses = token_losses(
-                model, tokens[:, :-1], tokens[:, 1:], precision=config.precision, fast=plan.fast
-            )
-            by_window = losses.cpu().double().numpy()
+        batches = _iter_windows(stream, context_length, config.batch_size)
+        for windows, by_window in _iter_losses(model, batches, plan, config.precision):
             sums.add(by_window)
             if groups is not None:
                 groups.add(windows[:, 1:].flatten().numpy(), by_window.ravel())
@@ -127,6 +124,36 @@ def _choose_plan(model_config: ModelConfig, config: EvaluateConfig, options: Run
     """Choose device, threads and products as for training; compiling is not worth its time."""
     like_training = TrainConfig(batch_size=config.batch_size, precision=config.precision)
     return choose_plan(model_config, like_training, replace(options, compile="off"))
+
+
+def _iter_losses(
+    model: TransformerLM,
+    batches: Iterator[Int[Tensor, "batch window"]],
+    plan: Plan,
+    precision: Precision,
+) -> Iterator[tuple[Int[Tensor, "batch window"], NDArray[np.float64]]]:
+    """Yield each batch of windows with the loss of every position.
+
+    A GPU starts a batch before the host takes the losses of the one before.
+    """
+    waiting: tuple[Tensor, Tensor] | None = None
+    for windows in batches:
+        if plan.device == "cuda":
+            windows = windows.pin_memory()
+        tokens = windows.to(plan.device, non_blocking=True)  # (B, T + 1)
+        losses = token_losses(
+            model,
+            tokens[:, :-1],
+            tokens[:, 1:],
+            precision=precision,
+            fast=plan.fast,
+            chunk_size=min(plan.loss_chunk, UNCOMPILED_CHUNK),
+        )
+        if waiting is not None:
+            yield waiting[0], waiting[1].cpu().double().numpy()
+        waiting = (windows, losses)
+    if waiting is not None:
+        yield waiting[0], waiting[1].cpu().double().numpy()
 
 
 def _check(

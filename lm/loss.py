@@ -20,6 +20,9 @@ from lm.machine.precision import autocast
 from lm.model.functional import log_partition, token_cross_entropy, widen
 from lm.model.transformer import TransformerLM
 
+UNCOMPILED_CHUNK = 8192
+"""Most positions whose logits an evaluation holds: it is not compiled, so it holds them in fp32."""
+
 
 class Loss(NamedTuple):
     """What one forward pass gives."""

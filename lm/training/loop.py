@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 from lm.checkpoint.weights import save_model
+from lm.loss import UNCOMPILED_CHUNK
 from lm.machine.collector import paused_collector
 from lm.machine.distributed import agree, any_process
 from lm.model.transformer import plain_state_dict
@@ -26,9 +27,6 @@ from lm.training.spikes import (
 )
 from lm.training.step import state_after, take_step
 from lm.training.validation import sampled_loss
-
-VALIDATION_CHUNK = 8192
-"""Most positions whose logits a validation holds: it is not compiled, so it holds them in fp32."""
 
 
 def run_to_the_end(run: TrainingRun, outputs: Outputs) -> None:
@@ -183,7 +181,7 @@ def _validate(run: TrainingRun, outputs: Outputs) -> None:
         micro_batch_size=run.plan.micro_batch_size,
         fast=run.plan.fast,
         processes=run.processes,
-        chunk_size=min(run.plan.loss_chunk, VALIDATION_CHUNK),
+        chunk_size=min(run.plan.loss_chunk, UNCOMPILED_CHUNK),
     )
     gc.collect()  # on a GPU it does not run by itself
     run.clock.validation_s = time.perf_counter() - started
