@@ -19,11 +19,13 @@ from flows.config import PipelineConfig, resolve_config
 from flows.context import open_run
 from flows.pipeline import Performing, name_run
 from flows.presets import find_preset
+from flows.report_sweeps import SWEEP_SETS, run_sweeps
 from flows.restarts import refuse_hopeless_restart
 from flows.selection import select_stages
 from flows.settings import data_root
 from flows.stages import Visitor, placeholder, stage_rows, walk_stages
 from flows.summary import StageEnding, summarize
+from flows.sweeps.designs import SWEEPS
 from flows.view.showing import showing_run
 from lm.config import GenerateConfig
 from tasks.compare_tokenizers import (
@@ -55,6 +57,7 @@ def owt_report(
     config: dict[str, Any] | None = None,
     order: Order = "study",
     make_missing: bool = True,
+    with_sweeps: bool = True,
 ) -> dict[str, Any]:
     """Write the report of a preset's run and of its sweeps.
 
@@ -64,6 +67,7 @@ def owt_report(
         config: Sections and fields, as in a TOML file, laid over the preset first.
         order: By question (`study`) or by the course's problems (`course`).
         make_missing: Run what is missing first; else the page says how to.
+        with_sweeps: Run the preset's sweeps, too; else those in the store are shown.
 
     Returns:
         A summary as plain JSON: the report's place, its page, and what it was made from.
@@ -74,14 +78,30 @@ def owt_report(
     with showing_run(data_root()):
         rows = stage_rows(resolved, select_stages().wanted) if make_missing else ()
         emit(RunStarted(title=f"report of {arguments}", stages=rows))
-        return _perform(resolved, preset, arguments, order=order, make_missing=make_missing)
+        sweeps = SWEEP_SETS.get(preset) if make_missing and with_sweeps else None
+        ran = run_sweeps(sweeps, preset, overrides, config, arguments) if sweeps else {}
+        notes = (sweeps.note,) if sweeps else ()
+        settings = report_settings(resolved, preset, arguments, order=order, notes=notes)
+        return _perform(resolved, settings, ran, make_missing=make_missing)
 
 
 def _perform(
-    config: PipelineConfig, preset: str, arguments: str, *, order: Order, make_missing: bool
+    config: PipelineConfig,
+    settings: ReportSettings,
+    ran: Mapping[str, Reference],
+    *,
+    make_missing: bool,
 ) -> dict[str, Any]:
-    """Make what is missing, write the page, and tell MLflow how it ended."""
-    context, tracked = open_run(config, preset, select_stages(), title=f"report of {arguments}")
+    """Make what is missing, write the page, and tell MLflow how it ended.
+
+    Args:
+        config: The run that the report is about.
+        settings: What the page says and no artifact holds, without the walk's stages.
+        ran: Sweeps that were run for this report.
+        make_missing: Run what is missing of the pipeline.
+    """
+    preset, title = settings.preset, f"report of {settings.arguments}"
+    context, tracked = open_run(config, preset, select_stages(), title=title)
     try:
         store = store_of(context)
         looking = Looking(store, Path(context.root))
@@ -91,10 +111,9 @@ def _perform(
         inputs = {
             name: reference for name, reference in found.references() if looking.has(reference)
         }
-        inputs |= newest_sweeps(store, preset)
         inputs |= comparison(context, inputs, config, make_missing=make_missing)
-        settings = report_settings(config, preset, arguments, found.names, order)
-        ending = _write(context, settings, inputs)
+        inputs |= {**newest_sweeps(store, preset), **ran}
+        ending = _write(context, replace(settings, stages=tuple(found.names)), inputs)
     except RunStopped as stop:
         tracked.finish("KILLED")
         # Prefect takes a state that a flow returns as the run's own.
@@ -246,7 +265,12 @@ def _write(
 
 
 def report_settings(
-    resolved: PipelineConfig, preset: str, arguments: str, names: Sequence[str], order: Order
+    resolved: PipelineConfig,
+    preset: str,
+    arguments: str,
+    *,
+    order: Order = "study",
+    notes: tuple[str, ...] = (),
 ) -> ReportSettings:
     """Return what the report is asked to be about."""
     return ReportSettings(
@@ -255,8 +279,9 @@ def report_settings(
         arguments=arguments,
         config=_recipe(resolved),
         baseline=_recipe(PipelineConfig()),
-        stages=tuple(names),
+        sweeps=tuple(kind for kind in SWEEPS if kind != "grid"),
         order=order,
+        notes=notes,
     )
 
 

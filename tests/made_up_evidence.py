@@ -16,8 +16,9 @@ STAGES = ("download train", "train_lm", "evaluate")
 
 def settings_of(config: PipelineConfig | None = None, **changes: Any) -> ReportSettings:
     """Return the settings of a report about the smoke preset."""
-    found = report_settings(config or smoke(), "smoke", "--preset smoke", STAGES, "study")
+    found = report_settings(config or smoke(), "smoke", "--preset smoke")
     values = {name: getattr(found, name) for name in ReportSettings.__slots__}
+    values["stages"] = STAGES
     return ReportSettings(**{**values, "sweeps": ("learning-rate", "seeds"), **changes})
 
 

@@ -38,7 +38,7 @@ def made_up_trial(
         seed=seed,
         status=status,
         failure="out of memory" if status == "failed" else "",
-        model="" if status == "failed" else f"train_lm/{abs(hash((label, seed))):016x}"[:25],
+        model="" if status == "failed" else f"train_lm/{label.encode().hex():0<16.16}",
         num_parameters=917_504,
         tokens=steps[-1] * tokens_per_step,
         seconds=curve[-1].seconds,

@@ -23,6 +23,9 @@ Course = Annotated[bool, typer.Option("--course", help="Order it by the problems
 NoRun = Annotated[
     bool, typer.Option("--no-run", help="Build nothing; the page says what is missing.")
 ]
+NoSweeps = Annotated[
+    bool, typer.Option("--no-sweeps", help="Train no trial; show the sweeps that are there.")
+]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Copy report.html to this file, too.")
 ]
@@ -34,6 +37,7 @@ def report(
     settings: Settings = None,
     course: Course = False,
     no_run: NoRun = False,
+    no_sweeps: NoSweeps = False,
     output: Output = None,
     verbose: Verbose = False,
 ) -> None:
@@ -49,6 +53,7 @@ def report(
         "config": overlay,
         "order": "course" if course else "study",
         "make_missing": not no_run,
+        "with_sweeps": not no_sweeps,
     }
     from flows.view.showing import showing_run, write_line
 

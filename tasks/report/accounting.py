@@ -65,11 +65,12 @@ def gpt2_section(edition: int) -> Section:
     long = gpt2_config(largest, edition=edition, context_length=LONG_CONTEXT)
     forwards.append(count_forward(largest, long))
     growth = forwards[-1].total / found.forward.total
+    top = max(found.forward.shares, key=lambda name: found.forward.shares[name])
     origin = Origin(command=f"owt account {largest} --edition {edition}")
     finding = (
-        f"{largest}: {count(found.num_parameters)} parameters, {count(found.fp32_bytes)} bytes in "
-        f"fp32, {count(found.forward.total)} FLOPs a forward pass; the feed-forward takes the "
-        f"largest share, {share(found.forward.shares['feed_forward'])}."
+        f"{largest} of {edition}: {count(found.num_parameters)} parameters, "
+        f"{count(found.fp32_bytes)} bytes in fp32, {count(found.forward.total)} FLOPs a forward "
+        f"pass; {_words(top)} takes the largest share, {share(found.forward.shares[top])}."
     )
     return Section(
         key=f"gpt2-{edition}",
@@ -107,7 +108,7 @@ def adamw_section(edition: int) -> Section:
     return Section(
         key=f"adamw-{edition}",
         title=f"AdamW, edition of {edition}",
-        finding=f"{line} bytes, so a batch of {count(found.largest_batch)} fits; "
+        finding=f"{edition}: {line} bytes, so a batch of {count(found.largest_batch)} fits; "
         f"{training.days:,.1f} days on one {hardware.name}.",
         blocks=(
             Text(

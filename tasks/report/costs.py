@@ -9,6 +9,7 @@ from tasks.report.curves import series_of
 from tasks.report.evidence import Evidence
 from tasks.report.themed_svg import new_panel, series_color, to_svg
 from tasks.report.wording import NOTHING, count, plain, seconds, share, short
+from tasks.training_account import PREDICTED_SECONDS
 
 
 def costs_section(evidence: Evidence) -> Section:
@@ -46,6 +47,12 @@ def costs_section(evidence: Evidence) -> Section:
             seconds(at_peak_s),
             seconds(measured_s),
             f"predicted at this machine's measured peak, {short(peak)}FLOP/s",
+        ),
+        (
+            "seconds, by an earlier training",
+            seconds(facts.get(PREDICTED_SECONDS)),
+            seconds(measured_s),
+            "predicted before it began, from the nearest training of the store",
         ),
         (
             "memory of a step",

@@ -33,6 +33,11 @@ def encodings_answer() -> Section:
     from tokenizer.unicode_answers import encoding_sizes, undecodable_pairs, wrong_decoding
 
     sizes, wrong, pairs = encoding_sizes(), wrong_decoding(), undecodable_pairs()
+    shortest = [
+        name
+        for name, found in sizes.items()
+        if found[0].num_bytes < min(size.num_bytes for size in found[1:])
+    ]
     encodings = [size.encoding for size in next(iter(sizes.values()))]
     rows = tuple(
         (name, *(f"{size.num_bytes} ({size.num_zero_bytes} zero)" for size in found))
@@ -41,7 +46,7 @@ def encodings_answer() -> Section:
     return Section(
         key="",
         title="",
-        finding="UTF-8 is the shortest where the text is mostly ASCII, and needs no zero bytes.",
+        finding=f"UTF-8 is the shortest for {', '.join(shortest)}, and has no zero bytes.",
         blocks=(
             Table(
                 header=("bytes of a text", *encodings),

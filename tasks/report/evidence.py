@@ -15,7 +15,7 @@ from artifacts.store import Store, record_of, reference_of
 from tasks.compare_tokenizers import STAGE as COMPARISON_STAGE
 from tasks.report.blocks import Origin
 from tasks.report.settings import ReportSettings
-from tasks.sweep_results import SweepResult
+from tasks.sweep_results import SWEEP_FORMAT, SweepResult
 
 SWEEP_STAGE = "sweep"
 SWEEP_FILE = "sweep.json"
@@ -136,14 +136,27 @@ def gather(store: Store, settings: ReportSettings, inputs: Mapping[str, Referenc
             for record in generations
         ),
         sweeps=tuple(
-            FoundSweep(
-                result=_SWEEP.validate_python(_json(store, record, SWEEP_FILE)), record=record
-            )
+            FoundSweep(result=read_sweep(_json(store, record, SWEEP_FILE)), record=record)
             for record in extra
             if record.stage == SWEEP_STAGE
         ),
         comparison=next((record for record in extra if record.stage == COMPARISON_STAGE), None),
     )
+
+
+def read_sweep(data: JsonObject) -> SweepResult:
+    """Return a sweep's result from its JSON.
+
+    Raises:
+        ValueError: It is in another form than this version reads.
+    """
+    found = data.get("format")
+    if found != SWEEP_FORMAT:
+        raise ValueError(
+            f"the sweep's result has form {found}, and this version reads {SWEEP_FORMAT}; "
+            "run the sweep again"
+        )
+    return _SWEEP.validate_python(data)
 
 
 def _json(store: Store, record: Record, name: str) -> Any:  # an object or a list, by the file

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from artifacts.record import JsonObject
+from lm.data.repetition import repeated_share
 from tasks.report.blocks import Block, Excerpt, NotRun, Section, Table
 from tasks.report.evidence import Evidence, Generation, origin_of
-from tasks.report.wording import NOTHING, count, rate, share
+from tasks.report.wording import count, rate, share
 
 _SHOWN = 4
 """Settings whose samples are shown as text; the table has all."""
@@ -75,7 +76,7 @@ def _table(evidence: Evidence, found: Sequence[Generation]) -> Table:
             count(generation.record.statistics["num_samples"]),
             count(_mean_length(generation)),
             *(share(_distinct(generation, n)) for n in (1, 2, 3)),
-            share(repeated_share(generation.samples)),
+            share(repeated_share(_token_ids(generation.samples))),
             share(generation.record.statistics["seen_share"]),
         )
         for generation in sorted(found, key=lambda g: (g.temperature, g.top_p))
@@ -92,23 +93,13 @@ def _table(evidence: Evidence, found: Sequence[Generation]) -> Table:
     )
 
 
+def _token_ids(samples: Sequence[JsonObject]) -> list[list[int]]:
+    return [sample["token_ids"] for sample in samples]
+
+
 def _mean_length(generation: Generation) -> float | None:
     lengths = [len(sample["token_ids"]) for sample in generation.samples]
     return sum(lengths) / len(lengths) if lengths else None
-
-
-def repeated_share(samples: Sequence[JsonObject], n: int = 4) -> float | None:
-    """Return the share of n-grams that occurred before in the same sample; None without any.
-
-    Text that goes in circles has a high share (seq-rep-4 of Welleck et al. 2020).
-    """
-    repeated = total = 0
-    for sample in samples:
-        ids = sample["token_ids"]
-        ngrams = [tuple(ids[start : start + n]) for start in range(len(ids) - n + 1)]
-        total += len(ngrams)
-        repeated += len(ngrams) - len(set(ngrams))
-    return repeated / total if total else None
 
 
 def _varied(found: Sequence[Generation]) -> list[Generation]:
@@ -126,11 +117,11 @@ def _first_of_each_prompt(generation: Generation) -> list[JsonObject]:
 
 
 def _excerpt(generation: Generation, sample: JsonObject) -> Excerpt:
-    repeats = repeated_share([sample])
+    repeats = repeated_share(_token_ids([sample]))
     return Excerpt(
         title=f"Temperature {rate(generation.temperature)}, top-p {rate(generation.top_p)}",
         prompt=str(sample["prompt"]),
         text=str(sample["text"]),
         note=f"{count(len(sample['token_ids']))} tokens, seed {sample['seed']}; "
-        f"repeats {share(repeats) if repeats is not None else NOTHING}",
+        f"repeats {share(repeats)}",
     )

@@ -21,7 +21,7 @@ class ReportSettings:
     """The run's settings, by section."""
     baseline: JsonObject
     """The settings that the recipe is compared with, by section."""
-    stages: tuple[str, ...]
+    stages: tuple[str, ...] = ()
     """The walk's stages with their splits, in order: `download train`."""
     sweeps: tuple[str, ...] = ()
     """Kinds of sweeps that `owt sweep` knows."""

@@ -124,7 +124,10 @@ def curves(result: SweepResult, name: str, place: Place) -> str:
             axes.plot(*shown[-1], "x", color=color)
         ends.append((shown, _label(result, trial), color))
     _limit(axes, chosen)
-    axes.set_xlim(left=0)
+    if place == "step":
+        axes.set_xlim(left=0)
+    else:  # trials of other batch sizes differ by factors
+        axes.set_xscale("log")
     if len(ends) <= _MAX_LABELS:
         top = axes.get_ylim()[1]
         label_ends(axes, [_end_label(points, text, color, top) for points, text, color in ends])

@@ -238,7 +238,8 @@ def _noise(result: SweepResult, name: str, origin: Origin) -> list[Block]:
         ("smallest difference shown with a power of 80 %", f"{floor.smallest_difference:.4f}"),
     )
     table = Table(header=("", ""), rows=rows, origin=origin)
-    if not any(trial.valid_loss is not None for trial in result.trials):
+    ended = [trial for trial in result.trials if trial.valid_loss is not None]
+    if not ended or len({trial.arm for trial in ended}) > 1:
         return [table]
     figure = Figure(
         name=f"{name}-seeds",

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from flows.report import arguments_of
+from flows.report_sweeps import SMOKE, command_of
 from tests.self_contained import check_page
 
 
@@ -18,7 +19,8 @@ def report(prefect_server: None, shared_root: Path, settings: list[str]) -> Any:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("OWT_ROOT", str(root))
             patch.setenv("MLFLOW_TRACKING_URI", "")
-            summary: dict[str, Any] = owt_report(preset="smoke", overrides=settings, **options)
+            given = {"with_sweeps": False, **options}
+            summary: dict[str, Any] = owt_report(preset="smoke", overrides=settings, **given)
             return summary
 
     return call
@@ -52,6 +54,33 @@ def test_an_empty_store_gives_a_page_of_commands(report: Any, tmp_path: Path) ->
     assert summary["made_from"] == []
     assert "Not run yet" in page
     assert "<b>Not run:</b> the training." in page
+
+
+@pytest.mark.slow
+def test_the_sweeps_of_the_smoke_report_are_run_once(report: Any, tmp_path: Path) -> None:
+    """Four rates, one lost; three batches; three ablations and a floor with three seeds."""
+    root = tmp_path / "data"
+    summary = report(root=root, with_sweeps=True)
+    page = Path(summary["page"]).read_text(encoding="utf-8")
+    check_page(page)
+    assert "Every trial of the sweeps has 100 steps" in page
+    assert "The first that diverged is" in page
+    models = sorted((root / "artifacts" / "train_lm").iterdir())
+    # Rates, batches and seeds share the baseline of the ablations; the run itself is shorter.
+    assert len(models) == 1 + 4 + 3 + 3 * 4 - 2
+    assert report(root=root, with_sweeps=True)["page"] == summary["page"]
+
+
+def test_each_sweep_of_the_smoke_report_has_its_command() -> None:
+    """The command of a figure gives that figure, not the usual sweep of its kind."""
+    rates, batches, ablations, seeds = (
+        command_of(request, SMOKE, "--preset smoke") for request in SMOKE.requests
+    )
+    assert rates.startswith("owt sweep learning-rate --preset smoke --set train_lm.max_steps=100 ")
+    assert rates.endswith("--grid train_lm.max_learning_rate=0.001,0.01,0.1,10.0")
+    assert batches.endswith("--grid train_lm.batch_size=4,16,64 --hold steps")
+    assert ablations.endswith("--arms 'no RMSNorm,NoPE,SiLU' --seeds 3 --rates 1")
+    assert seeds.endswith("--seeds 3")
 
 
 def test_the_arguments_of_a_report_can_be_pasted() -> None:

@@ -13,7 +13,7 @@ from tasks.report.costs import costs_section, throughput_section
 from tasks.report.curves import elapsed_at, series_of
 from tasks.report.data_card import data_section
 from tasks.report.evidence import Evidence, Generation
-from tasks.report.generations import generations_section, repeated_share
+from tasks.report.generations import generations_section
 from tasks.report.pipeline_picture import direct_sources
 from tasks.report.recipe import recipe_section
 from tasks.report.targets import TARGETS, targets_section, why_not
@@ -144,15 +144,6 @@ def test_targets_are_judged_by_the_run_that_they_ask_for() -> None:
     assert why_not(short, TARGETS[0]) == "41,000,000 of 327,680,000 tokens"
     assert why_not(short, TARGETS[1]) == ""
     assert why_not(replace(whole, settings=settings_of()), TARGETS[0]) == "on stdlib"
-
-
-def test_text_that_goes_in_circles_has_repeats() -> None:
-    """Each 4-gram is counted that occurred before in the same sample."""
-    circle, straight = {"token_ids": [1, 2, 3, 4] * 4}, {"token_ids": list(range(16))}
-    assert repeated_share([circle]) == pytest.approx(9 / 13)
-    assert repeated_share([straight]) == 0.0
-    assert repeated_share([circle, straight]) == pytest.approx(9 / 26)
-    assert repeated_share([{"token_ids": [1]}]) is None
 
 
 def test_each_factor_of_fluency_is_varied_alone() -> None:

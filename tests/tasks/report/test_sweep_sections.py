@@ -1,17 +1,18 @@
 """Tests of `tasks/report/sweep_sections.py` and `sweep_figures.py`, on made-up results."""
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from tasks.report import sweep_figures
 from tasks.report.blocks import Figure, NotRun, Table
-from tasks.report.evidence import Evidence
+from tasks.report.evidence import Evidence, read_sweep
 from tasks.report.sweep_sections import arm_section, finding, sweep_section, sweep_sections
 from tasks.report.verdict import negative_section
-from tasks.sweep_results import SweepResult
+from tasks.sweep_results import SWEEP_FORMAT, SweepResult
 from tests import made_up_sweeps
 from tests.made_up_evidence import with_sweeps
 
@@ -32,6 +33,13 @@ def test_every_kind_of_sweep_has_figures_and_all_its_trials(
     names = {row[0] for row in rows_of(section.blocks)}
     assert {trial.label for trial in result.trials} <= names
     assert section.finding
+
+
+@pytest.mark.parametrize("make", made_up_sweeps.ALL)
+def test_a_result_is_read_as_it_was_written(make: Callable[[], SweepResult]) -> None:
+    """The stage `sweep` writes it with the number of its form."""
+    written = json.loads(json.dumps({"format": SWEEP_FORMAT, **asdict(make())}))
+    assert read_sweep(written) == make()
 
 
 def test_the_best_rate_is_related_to_the_first_that_diverges() -> None:
