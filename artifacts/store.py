@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 CACHE_LIMIT_BYTES = 64 * 2**30
 """Room for the 12 GB corpus, its shards and some models beside it."""
 
+_READS = 4
+"""Reads of a record of a remote store that cannot be parsed: an answer may be cut off."""
+
 _SHOWN = 20
 """Artifacts that an error message lists."""
 
@@ -121,15 +124,16 @@ def find_record(store: Store, key: ArtifactKey) -> Record | None:
 
 def _read_record(store: Store, path: str) -> Record | None:
     """Read a record; one that cannot be read is asked for again, as an answer may be cut off."""
-    with filesystem.storage_explained(store.url):
-        (data,) = filesystem.read_all(store.fs, [path])
+    is_local = filesystem.local_path(store.fs, path) is not None
+    for left in range(1 if is_local else _READS, 0, -1):
+        with filesystem.storage_explained(store.url):
+            (data,) = filesystem.read_all(store.fs, [path])
         try:
             return _parsed(store, path, data)
         except DamagedRecordError:
-            (again,) = filesystem.read_all(store.fs, [path])
-            if again == data:
+            if left == 1:
                 raise
-    return _parsed(store, path, again)
+    raise AssertionError("unreachable: the last read returns or raises")
 
 
 def _parsed(store: Store, path: str, data: bytes | None) -> Record | None:
