@@ -15,6 +15,7 @@ from rich.markup import escape
 from artifacts.identity import Reference
 from artifacts.record import JsonObject
 from flows.background import begin_in_background
+from flows.cli.generate import generate
 from flows.cli.options import (
     AsJson,
     ConfigFile,
@@ -162,5 +163,6 @@ def show_summary(summary: JsonObject) -> None:
 
     name = shlex.join(program())
     if any(stage["stage"] == MODEL_STAGE for stage in stages):
-        rich.print(f'next: [bold]{name} generate --prompt "Once"[/bold] lets the model write more')
+        command = f'{name} {generate.__name__} --prompt "Once"'
+        rich.print(f"next: [bold]{command}[/bold] lets the model write more")
     rich.print(f"next: [bold]{name} ui[/bold] shows the curves, and compares runs")
