@@ -1,8 +1,8 @@
 """Storage and network errors that may pass, and trying again with pauses that grow.
 
 Each request to a store is tried again here for some seconds; a stage is tried again as a whole for
-longer (`tasks/retry.py`). Every request of ours may be repeated: what is written is unique to its
-writer, and an exclusive write that comes second reads what is there.
+longer (`tasks/execution/retry.py`). Every request of ours may be repeated: what is written is
+unique to its writer, and an exclusive write that comes second reads what is there.
 """
 
 import errno

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from flows.settings import EXPERIMENT, artifact_location, numba_cache_dir, tracking_uri
-from tasks.kernels import begin_to_compile
+from tasks.execution.kernels import begin_to_compile
 
 LIBRARIES = ("flows.pipeline", "mlflow.tracking")
 """Modules that take seconds to import, in the order in which a run needs them."""
@@ -29,7 +29,7 @@ def _load(root: Path) -> None:
     with suppress(Exception):
         for name in LIBRARIES:
             importlib.import_module(name)
-        from tasks.tracking import TrackingTarget, prepare_experiment
+        from tasks.tracking.runs import TrackingTarget, prepare_experiment
 
         uri = tracking_uri(root)
         prepare_experiment(

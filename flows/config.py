@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from lm.config import EvaluateConfig, GenerateConfig, ModelConfig, RunOptions, TrainConfig
-from tasks.cluster import Cluster
 from tasks.corpus.config import CorpusConfig
+from tasks.execution.cluster import Cluster
 from tokenizer.config import TokenizerConfig
 
 RawConfig = dict[str, Any]

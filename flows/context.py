@@ -23,9 +23,9 @@ from flows.settings import (
     tracking_uri,
 )
 from tasks.context import RunContext
-from tasks.dead_runs import FLOW_RUN_TAG, process_tag
-from tasks.run_family import family_tag
-from tasks.tracking import TrackedRun, TrackingTarget, page_address, start_pipeline_run
+from tasks.tracking.dead_runs import FLOW_RUN_TAG, process_tag
+from tasks.tracking.family import family_tag
+from tasks.tracking.runs import TrackedRun, TrackingTarget, page_address, start_pipeline_run
 
 
 def open_run(

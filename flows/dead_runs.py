@@ -11,8 +11,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
 from artifacts.lease.builder_process import this_process
-from tasks.dead_runs import DeadRun, end_runs_of
-from tasks.tracking import TrackingTarget
+from tasks.tracking.dead_runs import DeadRun, end_runs_of
+from tasks.tracking.runs import TrackingTarget
 
 logger = logging.getLogger(__name__)
 

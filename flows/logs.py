@@ -8,7 +8,7 @@ from datetime import datetime
 from os import getpid
 from pathlib import Path
 
-from tasks.events import Noted, Observer
+from tasks.watching.events import Noted, Observer
 
 OURS = ("flows", "tasks", "lm", "tokenizer", "artifacts")
 ENGINES = ("mlflow", "alembic", "sqlalchemy", "py")

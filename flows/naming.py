@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from flows.config import PipelineConfig
-from tasks.tracking import flatten
+from tasks.tracking.runs import flatten
 
 FOLLOWING = ("model.vocab_size", "corpus.name")
 """Settings that follow from others, or change nothing."""

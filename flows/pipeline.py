@@ -26,11 +26,11 @@ from tasks.context import RunContext, store_of
 from tasks.corpus.source import Source, with_known_hash
 from tasks.corpus.text import with_source
 from tasks.download import pin_by_fetching
-from tasks.events import Outcome, Preparing, RunStarted, StageEnded, StageStarted, emit
-from tasks.retry import try_again_in_flow
-from tasks.run_family import join_family
+from tasks.execution.retry import try_again_in_flow
 from tasks.stage import S, Stage, code_of, prediction_of
-from tasks.stopping import RunStopped, result_of, stop_switch
+from tasks.tracking.family import join_family
+from tasks.watching.events import Outcome, Preparing, RunStarted, StageEnded, StageStarted, emit
+from tasks.watching.stopping import RunStopped, result_of, stop_switch
 
 
 def name_run() -> str:

@@ -16,8 +16,8 @@ from flows.selection import Selection
 from flows.stages import placeholder, walk_stages
 from tasks.corpus.source import Source, with_known_hash
 from tasks.corpus.text import with_source
-from tasks.prediction import Outlook, Prediction
-from tasks.source_closure import has_drifted
+from tasks.execution.prediction import Outlook, Prediction
+from tasks.execution.source_closure import has_drifted
 from tasks.stage import S, Stage, code_of, prediction_of, why_refused
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from artifacts.record import JsonObject
 from artifacts.store import record_of
 from tasks.context import RunContext, store_of
 from tasks.stage import Shown, Stage
-from tasks.tracking import TrackedRun
+from tasks.tracking.runs import TrackedRun
 
 STAGES_FILE = "stages.json"
 """The run's file in MLflow: its stages, with artifacts and the runs that built them."""

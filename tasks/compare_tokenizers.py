@@ -20,13 +20,13 @@ from artifacts.published.checking import check
 from artifacts.published.reading import local_folder
 from artifacts.record import Record
 from artifacts.store import Store, list_records, reference_of
-from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
 from tasks.corpus.text import text_location
-from tasks.prediction import Outlook, Prediction, predict_work
-from tasks.progress import progress
+from tasks.execution.building import Built, build_once
+from tasks.execution.prediction import Outlook, Prediction, predict_work
+from tasks.experiments.tokenizer_measures import ComparisonConfig, compare, measure_throughput
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
-from tasks.tokenizer_measures import ComparisonConfig, compare, measure_throughput
+from tasks.watching.progress import progress
 from tokenizer.special_tokens import END_OF_TEXT
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from prefect.tasks import exponential_backoff
 
 from artifacts.store import Store, open_store
 from lm.config import RunOptions
-from tasks.cluster import Cluster
-from tasks.tracking import TrackingTarget
+from tasks.execution.cluster import Cluster
+from tasks.tracking.runs import TrackingTarget
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,15 +19,15 @@ from artifacts.identity import Identity, Reference
 from artifacts.published.reading import local_file
 from artifacts.record import ExternalFile, JsonObject, Record
 from artifacts.store import Store
-from tasks.building import Built, build_once
 from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.plain import plain_text
 from tasks.corpus.source import Source, fetch_unknown, forget_fetched
 from tasks.corpus.text import known_text_bytes, text_bytes, text_name
-from tasks.prediction import Outlook, Prediction, predict_work
-from tasks.progress import progress
+from tasks.execution.building import Built, build_once
+from tasks.execution.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
-from tasks.stopping import result_of, unless_stopped
+from tasks.watching.progress import progress
+from tasks.watching.stopping import result_of, unless_stopped
 
 STAGE = "download"
 VERSION = 1

@@ -21,12 +21,12 @@ from artifacts.lease.lease import lease_of
 from artifacts.published.reading import local_folder
 from artifacts.record import JsonObject
 from artifacts.store import Store
-from tasks.building import Built, Mapped, build_once, find_artifact, sole_builder
 from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.text import known_text_bytes, text_bytes, text_location
-from tasks.kernels import wait_until_compiled
-from tasks.map_ranges import ByteRange, map_ranges, part_name
-from tasks.prediction import Outlook, Prediction, predict_work
+from tasks.execution.building import Built, Mapped, build_once, find_artifact, sole_builder
+from tasks.execution.kernels import wait_until_compiled
+from tasks.execution.map_ranges import ByteRange, map_ranges, part_name
+from tasks.execution.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Stage, perform_in_flow
 from tasks.train_tokenizer import known_bytes_per_token
 from tokenizer.kernels.classify.class_ranges import CLASS_TABLE_SHA256

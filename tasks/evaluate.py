@@ -14,16 +14,16 @@ from artifacts.record import JsonObject, Record
 from artifacts.store import Store
 from lm.accounting.flops import forward_flops
 from lm.config import EvaluateConfig
-from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
 from tasks.corpus.text import known_text_bytes
-from tasks.prediction import Outlook, Prediction, predict_work
-from tasks.progress import progress
+from tasks.execution.building import Built, build_once
+from tasks.execution.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
 from tasks.text_model import open_text_model, score
-from tasks.tracking import stage_run
+from tasks.tracking.runs import stage_run
 from tasks.train_lm import document_starts, shard_paths
 from tasks.train_tokenizer import known_bytes_per_token
+from tasks.watching.progress import progress
 
 STAGE = "evaluate"
 VERSION = 2

@@ -14,12 +14,12 @@ from artifacts.record import JsonObject, Record
 from artifacts.store import Store, reference_of
 from lm.accounting.flops import forward_flops
 from lm.config import GenerateConfig, ModelConfig
-from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
-from tasks.prediction import Outlook, Prediction, predict_work
+from tasks.execution.building import Built, build_once
+from tasks.execution.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
 from tasks.text_model import open_text_model, stream
-from tasks.tracking import stage_run
+from tasks.tracking.runs import stage_run
 from tasks.train_lm import shard_paths
 
 STAGE = "generate"

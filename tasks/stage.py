@@ -14,9 +14,9 @@ from artifacts.record import Record
 from artifacts.store import Store
 from lm.config import RunOptions
 from tasks.context import RunContext, retry_options
-from tasks.prediction import Outlook, Prediction
-from tasks.retry import retry_transient, try_again_in_flow
-from tasks.source_closure import source_closure
+from tasks.execution.prediction import Outlook, Prediction
+from tasks.execution.retry import retry_transient, try_again_in_flow
+from tasks.execution.source_closure import source_closure
 
 STAGE_OPTIONS: dict[str, Any] = {
     "cache_policy": NO_CACHE,

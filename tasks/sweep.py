@@ -11,11 +11,11 @@ from prefect.client.schemas.objects import State
 from artifacts.building.staging import Staging, add_part
 from artifacts.identity import Identity, Reference
 from artifacts.record import JsonObject, Record
-from tasks.building import Built, build_once
 from tasks.context import RunContext
+from tasks.execution.building import Built, build_once
+from tasks.experiments.sweep_results import SWEEP_FORMAT, NoiseFloor, SweepResult, Trial
 from tasks.stage import STAGE_OPTIONS
-from tasks.sweep_results import SWEEP_FORMAT, NoiseFloor, SweepResult, Trial
-from tasks.tracking import TrackedRun
+from tasks.tracking.runs import TrackedRun
 
 STAGE = "sweep"
 VERSION = 1

@@ -13,7 +13,7 @@ from artifacts.published.reading import local_folder
 from artifacts.record import Record
 from artifacts.store import Store, list_records, record_of, resolve
 from lm.config import EvaluateConfig, GenerateConfig, RunOptions
-from tasks.progress import OnProgress
+from tasks.watching.progress import OnProgress
 
 if TYPE_CHECKING:
     from lm.evaluate import Evaluation, Grouping

@@ -27,18 +27,23 @@ from lm.accounting.flops import training_flops_per_token
 from lm.accounting.memory import training_memory
 from lm.accounting.parameters import num_parameters
 from lm.config import ModelConfig, TrainConfig
-from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
-from tasks.events import CompileEnded, CompileStarted, Resumed, emit
-from tasks.prediction import Outlook, Prediction, nearest_work, predict_work
-from tasks.progress import OnProgress, progress
-from tasks.retry import is_transient
+from tasks.execution.building import Built, build_once
+from tasks.execution.prediction import Outlook, Prediction, nearest_work, predict_work
+from tasks.execution.retry import is_transient
+from tasks.execution.training_account import PREDICTED_SECONDS, show
+from tasks.execution.training_process import (
+    needs_own_process,
+    newest_step,
+    steps_told,
+    train_in_processes,
+)
 from tasks.stage import STAGE_OPTIONS, Stage, perform_by
-from tasks.stopping import RunStopped, stop_switch
 from tasks.text_model import tokenizer_of
-from tasks.tracking import forward_metrics, stage_run
-from tasks.training_account import PREDICTED_SECONDS, show
-from tasks.training_process import needs_own_process, newest_step, steps_told, train_in_processes
+from tasks.tracking.runs import forward_metrics, stage_run
+from tasks.watching.events import CompileEnded, CompileStarted, Resumed, emit
+from tasks.watching.progress import OnProgress, progress
+from tasks.watching.stopping import RunStopped, stop_switch
 
 if TYPE_CHECKING:
     import numpy as np

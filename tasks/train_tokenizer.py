@@ -15,13 +15,13 @@ from artifacts.identity import Identity, Reference
 from artifacts.published.reading import local_files
 from artifacts.record import JsonObject
 from artifacts.store import record_of
-from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
 from tasks.corpus.text import known_text_bytes, text_name
-from tasks.kernels import wait_until_compiled
-from tasks.prediction import Outlook, Prediction, predict_work
-from tasks.progress import progress
+from tasks.execution.building import Built, build_once
+from tasks.execution.kernels import wait_until_compiled
+from tasks.execution.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Stage, perform_by
+from tasks.watching.progress import progress
 from tokenizer.config import TokenizerConfig
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import Any
 from artifacts.record import Record
 from flows.config import PipelineConfig
 from flows.presets import smoke
-from flows.report import report_settings
+from flows.reporting.report import report_settings
+from tasks.experiments.sweep_results import SweepResult
 from tasks.report.evidence import Evidence, FoundSweep
 from tasks.report.settings import ReportSettings
-from tasks.sweep_results import SweepResult
 
 STAGES = ("download train", "train_lm", "evaluate")
 

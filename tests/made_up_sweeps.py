@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from lm.experiment_statistics import compare_pairs, measure_spread
-from tasks.sweep_results import Comparison, CurvePoint, NoiseFloor, SweepResult, Trial, TrialStatus
+from tasks.experiments.sweep_results import (
+    Comparison,
+    CurvePoint,
+    NoiseFloor,
+    SweepResult,
+    Trial,
+    TrialStatus,
+)
 
 SHARED: dict[str, Any] = {"preset": "smoke", "corpus": "stdlib", "held_equal": "100 steps"}
 

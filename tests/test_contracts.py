@@ -12,7 +12,7 @@ from tests.checkout_copy import COPIED, ROOT
 
 VIOLATIONS = {
     "Three floors: flows, tasks, libraries; no arrow up": (
-        "tasks/retry.py",
+        "tasks/execution/retry.py",
         "import flows.config",
     ),
     "Only flows and tasks know the orchestrator and the tracker": (

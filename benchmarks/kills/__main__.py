@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.kills.attempts import make_ready, one_thread
 from benchmarks.kills.chain import Chain, run_chain
 from benchmarks.kills.report import as_table, read_log
-from flows.cli.shared_server import using_server
+from flows.cli.serving.shared_server import using_server
 from flows.settings import prepare_environment, set_prefect_api_url
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.kills.moments import Moments
-from flows.cli.stopping import INTERRUPTED, SIGNALS, stopping_on_signals
-from tasks.stopping import RunStopped, result_of
+from flows.cli.serving.stopping import INTERRUPTED, SIGNALS, stopping_on_signals
+from tasks.watching.stopping import RunStopped, result_of
 from tests.tiny_pipeline import TINY, write_corpus
 
 CHECKPOINT_STEPS = 5

@@ -16,7 +16,7 @@ from flows.cli.completion import complete_artifact, complete_stage
 from flows.cli.options import AsJson
 from flows.cli.tables import format_seconds, plain_table, print_table
 from flows.settings import data_root, store_url
-from tasks.progress import format_bytes
+from tasks.watching.progress import format_bytes
 
 app = typer.Typer(help="List, show, verify and trace artifacts.", no_args_is_help=True)
 

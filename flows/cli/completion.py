@@ -24,7 +24,7 @@ def complete_setting(incomplete: str) -> list[str]:
 
 def complete_field(incomplete: str) -> list[str]:
     """Complete `section.field`."""
-    from flows.fields import all_fields
+    from flows.explaining.fields import all_fields
 
     return _starting([field.key for field in all_fields()], incomplete)
 

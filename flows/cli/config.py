@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from flows.cli.completion import complete_field
 from flows.cli.options import AsJson, Preset, program
 from flows.cli.tables import PIPE_WIDTH
-from flows.fields import Field, all_fields, find_fields, value_of
+from flows.explaining.fields import Field, all_fields, find_fields, value_of
 from flows.presets import PRESETS, find_preset
 from flows.settings import set_quiet_defaults
 
@@ -56,7 +56,7 @@ def explain(
 
 
 def _print_fields(fields: list[Field], preset: str) -> None:
-    from flows.influence import influence_of
+    from flows.explaining.influence import influence_of
 
     chosen = find_preset(preset)
     console = Console()
@@ -104,7 +104,7 @@ def _print_field(field: Field) -> None:
 
 
 def _facts(field: Field) -> dict[str, Any]:
-    from flows.influence import influence_of
+    from flows.explaining.influence import influence_of
 
     values = {name: value_of(make(), field) for name, make in PRESETS.items()}
     return {

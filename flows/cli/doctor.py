@@ -26,7 +26,7 @@ def doctor(
     Exit code 1 where something is broken; a note is about what could be better.
     """
     set_quiet_defaults()
-    from flows.doctor import Patient, examine
+    from flows.explaining.doctor import Patient, examine
 
     resolved = resolve_config(find_preset(preset), overlay_of(config), settings or ())
     findings, console = [], Console(soft_wrap=True)

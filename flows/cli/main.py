@@ -21,7 +21,7 @@ from flows.cli import (
     tokenizer,
     ui,
 )
-from flows.cli.stopping import INTERRUPTED
+from flows.cli.serving.stopping import INTERRUPTED
 from flows.settings import code_version
 
 CHECKOUT = Path(__file__).parents[2]

@@ -23,12 +23,12 @@ from flows.cli.options import (
     Settings,
     overlay_of,
 )
-from flows.cli.own_text import own_text
+from flows.cli.reading.own_text import own_text
 from flows.cli.tables import format_seconds, plain_table, print_table
 from flows.config import PipelineConfig, resolve_config
 from flows.presets import find_preset
 from flows.settings import data_root, prepare_environment, store_url
-from tasks.progress import format_bytes
+from tasks.watching.progress import format_bytes
 
 if TYPE_CHECKING:
     from flows.plan import PlannedStage

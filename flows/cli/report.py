@@ -12,12 +12,12 @@ from rich.markup import escape
 
 from flows.cli.options import ConfigFile, Preset, Settings, Verbose, overlay_of
 from flows.cli.run import prefect_server
-from flows.cli.stopping import INTERRUPTED, command_line, stopping_on_signals
+from flows.cli.serving.stopping import INTERRUPTED, command_line, stopping_on_signals
 from flows.config import resolve_config
 from flows.presets import find_preset
 from flows.settings import data_root, prepare_environment
-from tasks.events import Preparing, emit
-from tasks.stopping import RunStopped, StopSwitch, result_of
+from tasks.watching.events import Preparing, emit
+from tasks.watching.stopping import RunStopped, StopSwitch, result_of
 
 Course = Annotated[bool, typer.Option("--course", help="Order it by the problems of the course.")]
 NoRun = Annotated[
@@ -77,7 +77,7 @@ def _perform(
     with prefect_server(root):
         emit(Preparing(what="loading Prefect"))
         from flows.logs import quiet_engines, send_last_records
-        from flows.report import owt_report
+        from flows.reporting.report import owt_report
 
         quiet = nullcontext() if verbose else quiet_engines()
         with quiet, switch.holding():

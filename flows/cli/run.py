@@ -30,9 +30,9 @@ from flows.cli.options import (
     program,
     typed,
 )
-from flows.cli.own_text import own_text
-from flows.cli.shared_server import refuse_silent_server, using_server
-from flows.cli.stopping import INTERRUPTED, command_line, stopping_on_signals
+from flows.cli.reading.own_text import own_text
+from flows.cli.serving.shared_server import refuse_silent_server, using_server
+from flows.cli.serving.stopping import INTERRUPTED, command_line, stopping_on_signals
 from flows.cli.tables import plain_table, print_table
 from flows.config import resolve_config
 from flows.presets import find_preset
@@ -42,8 +42,8 @@ from flows.settings import (
     prepare_environment,
     set_prefect_api_url,
 )
-from tasks.events import Preparing, emit
-from tasks.stopping import RunStopped, StopSwitch, result_of
+from tasks.watching.events import Preparing, emit
+from tasks.watching.stopping import RunStopped, StopSwitch, result_of
 
 
 def run(
@@ -114,7 +114,7 @@ def _perform(
 @contextmanager
 def complete_hints(command: str) -> Iterator[None]:
     """Name the command that builds what this run was asked not to build."""
-    from tasks.building import NotBuiltError
+    from tasks.execution.building import NotBuiltError
 
     try:
         yield

@@ -13,13 +13,13 @@ from rich.markup import escape
 
 from flows.cli.options import ConfigFile, Preset, Settings, Verbose, overlay_of
 from flows.cli.run import prefect_server
-from flows.cli.stopping import INTERRUPTED, command_line, stopping_on_signals
+from flows.cli.serving.stopping import INTERRUPTED, command_line, stopping_on_signals
 from flows.cli.tables import plain_table, print_table
 from flows.config import RawConfig, parse_setting, resolve_config
 from flows.presets import find_preset
 from flows.settings import data_root, prepare_environment, store_url
-from tasks.events import Preparing, emit
-from tasks.stopping import RunStopped, StopSwitch, result_of
+from tasks.watching.events import Preparing, emit
+from tasks.watching.stopping import RunStopped, StopSwitch, result_of
 
 if TYPE_CHECKING:
     from flows.sweeps.outlook import SweepOutlook

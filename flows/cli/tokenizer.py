@@ -14,9 +14,9 @@ import typer
 from rich.markup import escape
 
 from flows.cli.options import AsJson
-from flows.cli.texts import plain_texts
+from flows.cli.reading.texts import plain_texts
 from flows.settings import data_root
-from tasks.progress import format_bytes, progress
+from tasks.watching.progress import format_bytes, progress
 from tokenizer.config import TieBreak, TokenizerConfig
 from tokenizer.special_tokens import END_OF_TEXT
 
@@ -220,9 +220,9 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare tokenizers: compression of sampled documents, speed, vocabularies, training."""
-    from flows.cli.tokenizer_tables import print_comparison
-    from tasks.tokenizer_measures import ComparisonConfig, measure_throughput
-    from tasks.tokenizer_measures import compare as compare_tokenizers
+    from flows.cli.reading.tokenizer_tables import print_comparison
+    from tasks.experiments.tokenizer_measures import ComparisonConfig, measure_throughput
+    from tasks.experiments.tokenizer_measures import compare as compare_tokenizers
 
     opened: dict[str, Tokenizer] = {}
     phases: dict[str, dict[str, float]] = {}
@@ -251,8 +251,8 @@ def _open(name: str, store: str) -> tuple[Tokenizer, dict[str, float]]:
     """Open a folder, or an artifact with the seconds of its training's phases."""
     from artifacts.store import open_store, reference_of
     from tasks.compare_tokenizers import open_tokenizer
+    from tasks.experiments.tokenizer_measures import training_phases
     from tasks.text_model import find_tokenizer
-    from tasks.tokenizer_measures import training_phases
     from tokenizer.encoding.tokenizer import Tokenizer
 
     if Path(name).is_dir():

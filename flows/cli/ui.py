@@ -10,7 +10,14 @@ from urllib.parse import quote
 
 import typer
 
-from flows.cli.servers import HOST, Server, refuse_taken_ports, serving, wait_until_ready, watch
+from flows.cli.serving.servers import (
+    HOST,
+    Server,
+    refuse_taken_ports,
+    serving,
+    wait_until_ready,
+    watch,
+)
 from flows.settings import (
     EXPERIMENT,
     MLFLOW_PORT,
@@ -21,7 +28,7 @@ from flows.settings import (
     set_prefect_page_address,
     tracking_uri,
 )
-from tasks.tracking import SHARED_VIEW, TRAINING_VIEW
+from tasks.tracking.runs import SHARED_VIEW, TRAINING_VIEW
 
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 

@@ -28,12 +28,12 @@ from flows.sweeps.running import Running
 from flows.sweeps.trials import perform_design
 from flows.view.showing import showing_run
 from tasks.context import retry_options
-from tasks.events import RunStarted, emit
-from tasks.run_family import family_tag, join_family
-from tasks.stopping import RunStopped, result_of
+from tasks.experiments.sweep_results import SweepResult
 from tasks.sweep import publish_sweep, sweep_identity
-from tasks.sweep_results import SweepResult
-from tasks.tracking import TrackedRun
+from tasks.tracking.family import family_tag, join_family
+from tasks.tracking.runs import TrackedRun
+from tasks.watching.events import RunStarted, emit
+from tasks.watching.stopping import RunStopped, result_of
 
 
 def name_sweep() -> str:

@@ -17,10 +17,10 @@ from lm.accounting.parameters import num_parameters
 from lm.experiment_statistics import difference_deviation, power_statement
 from tasks.corpus.source import Source
 from tasks.corpus.text import with_source
-from tasks.prediction import Outlook
+from tasks.execution.prediction import Outlook
+from tasks.experiments.trial_files import trial_of
 from tasks.stage import S, Stage
 from tasks.sweep import known_noise_floor
-from tasks.trial_files import trial_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from statistics import fmean, median
 from flows.sweeps.along import RATE
 from flows.sweeps.design import Design
 from lm.experiment_statistics import compare_pairs, measure_spread, stopping_rule
-from tasks.sweep_results import Comparison, NoiseFloor, SweepResult, Trial
+from tasks.experiments.sweep_results import Comparison, NoiseFloor, SweepResult, Trial
 
 SMOOTHED = 9
 """Losses of which a range test takes the median."""

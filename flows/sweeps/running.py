@@ -22,11 +22,18 @@ from flows.sweeps.training import track_found, train_trial
 from flows.sweeps.trials import PlannedTrial
 from flows.sweeps.walk import identify_trial, shards_of
 from tasks.context import RunContext
-from tasks.events import StageEnded, StageStarted, emit
-from tasks.stopping import RunStopped, result_of, stop_switch
+from tasks.experiments.sweep_results import Trial
+from tasks.experiments.trial_files import (
+    TrialFiles,
+    failed_trial,
+    keep,
+    read_kept,
+    read_stored,
+    trial_of,
+)
 from tasks.sweep import TrialInputs
-from tasks.sweep_results import Trial
-from tasks.trial_files import TrialFiles, failed_trial, keep, read_kept, read_stored, trial_of
+from tasks.watching.events import StageEnded, StageStarted, emit
+from tasks.watching.stopping import RunStopped, result_of, stop_switch
 
 
 @dataclass(kw_only=True)

@@ -14,12 +14,12 @@ from flows.stages import EVALUATION, MODEL
 from flows.sweeps.trials import PlannedTrial
 from flows.sweeps.walk import train_and_evaluate
 from tasks.context import RunContext, store_of
-from tasks.events import Event, StageEnded, StageStarted, observed_by, observer_of_run
-from tasks.stopping import RunStopped
+from tasks.experiments.sweep_results import Trial
+from tasks.experiments.trial_files import read_stored, trial_of
 from tasks.sweep import track_trial
-from tasks.sweep_results import Trial
-from tasks.tracking import stage_run
-from tasks.trial_files import read_stored, trial_of
+from tasks.tracking.runs import stage_run
+from tasks.watching.events import Event, StageEnded, StageStarted, observed_by, observer_of_run
+from tasks.watching.stopping import RunStopped
 
 
 @task(

@@ -7,8 +7,8 @@ from artifacts.record import JsonObject
 from flows.config import PipelineConfig, RawConfig, resolve_config
 from flows.stages import MODEL
 from flows.sweeps.design import Arm, Design, Overrides, scaled_rates
-from tasks.sweep_results import Trial
-from tasks.trial_files import TrialName
+from tasks.experiments.sweep_results import Trial
+from tasks.experiments.trial_files import TrialName
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from tasks.events import (
+from tasks.watching.events import (
     CompileEnded,
     CompileStarted,
     Event,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from flows.view.board import Board, Row
 from flows.view.wording import describe_compile, describe_training, describe_work, format_seconds
-from tasks.events import (
+from tasks.watching.events import (
     CompileStarted,
     Event,
     Measured,

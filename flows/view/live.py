@@ -14,7 +14,7 @@ from rich.text import Text
 from flows.view.board import Board, Row
 from flows.view.curve import draw_curve
 from flows.view.wording import describe_compile, describe_training, describe_work, format_seconds
-from tasks.events import Observer
+from tasks.watching.events import Observer
 
 REFRESHES_PER_SECOND = 5
 CURVE_WIDTH, CURVE_HEIGHT = 60, 3

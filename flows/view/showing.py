@@ -11,7 +11,7 @@ from flows.logs import log_path, logged_to
 from flows.view.board import Board
 from flows.view.lines import plain_view
 from flows.view.live import live_view
-from tasks.events import observed_by, observer_of_run
+from tasks.watching.events import observed_by, observer_of_run
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """How the numbers of a run are written, in the table and in the lines alike."""
 
 from flows.view.board import Compile, Training, Work
-from tasks.progress import format_bytes
+from tasks.watching.progress import format_bytes
 
 METRICS = (
     ("train/loss", "loss {:.4f}"),

@@ -8,7 +8,7 @@ from tasks.corpus.folder import join_folder
 from tasks.corpus.form import write_unpacked
 from tasks.corpus.source import Source, fetched_file
 from tasks.corpus.stdlib import stdlib_text
-from tasks.progress import no_guard, progress
+from tasks.watching.progress import no_guard, progress
 
 
 def plain_text(

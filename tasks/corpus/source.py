@@ -16,7 +16,7 @@ from tasks.corpus.config import PINS, STDLIB_SCHEME, VALID_SHARE, CorpusConfig
 from tasks.corpus.folder import folder_content, text_files
 from tasks.corpus.form import TEXT_TO_FILE, Form, form_of, unpacked_bytes
 from tasks.corpus.stdlib import SPLITS, stdlib_text
-from tasks.progress import progress
+from tasks.watching.progress import progress
 
 
 @dataclass(frozen=True, kw_only=True)

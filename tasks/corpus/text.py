@@ -6,7 +6,7 @@ from artifacts.identity import Reference
 from artifacts.record import Record
 from artifacts.store import Store, file_uri
 from tasks.corpus.source import Source
-from tasks.prediction import Outlook
+from tasks.execution.prediction import Outlook
 
 
 def text_name(split: str) -> str:

@@ -3,13 +3,13 @@
 from lm.accounting.flops import training_flops_per_token
 from lm.accounting.parameters import num_parameters
 from lm.config import ModelConfig
-from tasks.progress import format_bytes
+from tasks.execution.training_account import PREDICTED_SECONDS
 from tasks.report.blocks import Block, Figure, NotRun, Section, Table
 from tasks.report.curves import series_of
 from tasks.report.evidence import Evidence
 from tasks.report.themed_svg import new_panel, series_color, to_svg
 from tasks.report.wording import NOTHING, count, plain, seconds, share, short
-from tasks.training_account import PREDICTED_SECONDS
+from tasks.watching.progress import format_bytes
 
 
 def costs_section(evidence: Evidence) -> Section:

@@ -13,9 +13,9 @@ from artifacts.published.reading import local_file
 from artifacts.record import JsonObject, Record
 from artifacts.store import Store, record_of, reference_of
 from tasks.compare_tokenizers import STAGE as COMPARISON_STAGE
+from tasks.experiments.sweep_results import SWEEP_FORMAT, SweepResult
 from tasks.report.blocks import Origin
 from tasks.report.settings import ReportSettings
-from tasks.sweep_results import SWEEP_FORMAT, SweepResult
 
 SWEEP_STAGE = "sweep"
 SWEEP_FILE = "sweep.json"

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from markupsafe import escape
 
 from artifacts.record import Record
-from tasks.progress import format_bytes
 from tasks.report.blocks import Block, Figure, NotRun, Section, Table
 from tasks.report.evidence import Evidence
 from tasks.report.wording import count, seconds
+from tasks.watching.progress import format_bytes
 
 _WIDTH, _HEIGHT, _GAP, _ROW = 146, 58, 26, 82
 """Pixels of a box, between boxes, and from row to row."""

@@ -3,7 +3,7 @@
 from tasks.report.blocks import Section, Table
 from tasks.report.evidence import Evidence
 from tasks.report.wording import plain
-from tasks.tracking import flatten
+from tasks.tracking.runs import flatten
 
 
 def recipe_section(evidence: Evidence) -> Section:

@@ -8,6 +8,7 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from tasks.experiments.sweep_results import Comparison, CurvePoint, SweepResult, Trial
 from tasks.report.themed_svg import (
     INK,
     MUTED,
@@ -19,7 +20,6 @@ from tasks.report.themed_svg import (
     step_color,
     to_svg,
 )
-from tasks.sweep_results import Comparison, CurvePoint, SweepResult, Trial
 
 Place = Literal["step", "tokens", "seconds"]
 

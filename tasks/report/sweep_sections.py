@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from tasks.experiments.sweep_results import SweepResult, Trial
 from tasks.report import sweep_figures as draw
 from tasks.report.blocks import Block, Figure, NotRun, Origin, Section, Table, Text
 from tasks.report.evidence import Evidence, FoundSweep, origin_of
 from tasks.report.wording import NOTHING, count, difference, loss, seconds
-from tasks.sweep_results import SweepResult, Trial
 
 _MAX_OPEN_TRIALS = 8
 """A longer list of trials is folded."""

@@ -1,10 +1,10 @@
 """Blocks of the tokenizer's section: compression, speed, overlap, and the type of the ids."""
 
 from artifacts.record import JsonObject, Record
-from tasks.progress import format_bytes
 from tasks.report.blocks import Block, Origin, Table, Text
 from tasks.report.evidence import Evidence, origin_of
 from tasks.report.wording import count, loss, seconds, share
+from tasks.watching.progress import format_bytes
 
 
 def comparison_blocks(evidence: Evidence) -> tuple[Block, ...]:

@@ -9,12 +9,12 @@ from artifacts.building.staging import Staging, add_part
 from artifacts.identity import Identity, Reference
 from artifacts.record import Record
 from artifacts.store import Store
-from tasks.building import Built, build_once
 from tasks.context import RunContext, store_of
-from tasks.prediction import Outlook, Prediction, predict_work
+from tasks.execution.building import Built, build_once
+from tasks.execution.prediction import Outlook, Prediction, predict_work
 from tasks.report.settings import ReportSettings
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
-from tasks.tracking import stage_run
+from tasks.tracking.runs import stage_run
 
 STAGE = "report"
 VERSION = 1

@@ -12,7 +12,7 @@ from artifacts.store import list_records, open_store
 from flows.cli.main import main
 from flows.cli.options import typed
 from flows.cli.run import complete_hints
-from tasks.building import NotBuiltError
+from tasks.execution.building import NotBuiltError
 from tests.tiny_pipeline import Run
 
 ROOT = Path(__file__).resolve().parents[2]

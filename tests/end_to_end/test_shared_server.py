@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.cli.servers import ended_by_signals
-from flows.cli.shared_server import refuse_silent_server
+from flows.cli.serving.servers import ended_by_signals
+from flows.cli.serving.shared_server import refuse_silent_server
 from tests.end_to_end.test_ui import living, process_environment
 from tests.free_port import free_port
 from tests.tiny_pipeline import TINY, write_corpus
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 USER = """
 import sys
 from pathlib import Path
-from flows.cli.shared_server import using_server
+from flows.cli.serving.shared_server import using_server
 from flows.settings import prepare_environment
 root = Path(sys.argv[1])
 prepare_environment(root)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from flows.settings import EXPERIMENT
-from tasks.tracking import TrackingTarget, start_pipeline_run
+from tasks.tracking.runs import TrackingTarget, start_pipeline_run
 from tests.free_port import free_port
 
 ROOT = Path(__file__).resolve().parents[2]

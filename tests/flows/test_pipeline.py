@@ -20,7 +20,7 @@ from flows.plan import plan_stages
 from flows.presets import find_preset
 from tasks.context import RunContext
 from tasks.count_pretokens import count_range, count_ranges
-from tasks.tracking import TrackingTarget
+from tasks.tracking.runs import TrackingTarget
 from tests.tiny_pipeline import Run, built, shown
 
 ALL_STAGES = [

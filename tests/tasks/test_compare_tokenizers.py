@@ -19,8 +19,8 @@ from tasks.compare_tokenizers import (
     comparison_inputs,
 )
 from tasks.context import RunContext
-from tasks.tokenizer_measures import ComparisonConfig
-from tasks.tracking import TrackingTarget
+from tasks.experiments.tokenizer_measures import ComparisonConfig
+from tasks.tracking.runs import TrackingTarget
 
 
 @pytest.fixture

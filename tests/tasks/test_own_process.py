@@ -10,8 +10,8 @@ import torch
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.machine.device_errors import DEVICE_ERROR_EXIT, is_device_error
 from lm.training.job import TrainJob
-from tasks.retry import is_transient
-from tasks.training_process import (
+from tasks.execution.retry import is_transient
+from tasks.execution.training_process import (
     DeviceFailedError,
     check_exit,
     needs_own_process,

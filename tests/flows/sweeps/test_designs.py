@@ -10,7 +10,7 @@ from flows.sweeps.design import Design, Wishes, scaled_rates
 from flows.sweeps.designs import SWEEPS, find_design
 from flows.sweeps.effects import refuse_arms_without_effect
 from flows.sweeps.trials import best_factors, final_round, overridden, tuning_round
-from tasks.sweep_results import Trial
+from tasks.experiments.sweep_results import Trial
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from flows.presets import find_preset
 from flows.sweeps.design import Wishes
 from flows.sweeps.designs import find_design
 from flows.sweeps.outlook import look_ahead, open_trials
-from tasks.sweep_results import SWEEP_FORMAT
+from tasks.experiments.sweep_results import SWEEP_FORMAT
 
 RATES = {"train_lm.max_learning_rate": [1e-3, 1e-2]}
 

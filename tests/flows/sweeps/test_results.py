@@ -16,7 +16,7 @@ from flows.sweeps.results import (
     relation_of_rates,
     sweep_result,
 )
-from tasks.sweep_results import CurvePoint, Trial
+from tasks.experiments.sweep_results import CurvePoint, Trial
 
 
 def trial(arm: str, seed: int, loss: float | None, **given: Any) -> Trial:

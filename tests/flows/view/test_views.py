@@ -8,7 +8,7 @@ from rich.console import Console
 from flows.view.board import Board
 from flows.view.lines import PlainView
 from flows.view.live import LiveView
-from tasks.events import (
+from tasks.watching.events import (
     CompileEnded,
     CompileStarted,
     Event,

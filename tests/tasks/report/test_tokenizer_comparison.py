@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from artifacts.record import Record
+from tasks.experiments.tokenizer_measures import ComparisonConfig, compare, measure_throughput
 from tasks.report.blocks import Table, Text
 from tasks.report.evidence import Evidence
 from tasks.report.tokenizer_comparison import comparison_blocks
-from tasks.tokenizer_measures import ComparisonConfig, compare, measure_throughput
 from tests.made_up_evidence import record_of_stage, settings_of
 from tests.tokenizer.samples import END_OF_TEXT, SAMPLE, train_sample
 

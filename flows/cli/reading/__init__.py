@@ -1,0 +1,1 @@
+"""The texts that a command is given, and tables of their tokens."""

@@ -1,0 +1,1 @@
+"""Local servers of a command: started once, shared, and ended with the last."""

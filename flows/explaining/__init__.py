@@ -1,0 +1,1 @@
+"""What the settings mean and are sized by, and whether the machine is ready."""

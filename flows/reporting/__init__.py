@@ -1,0 +1,1 @@
+"""The flow that writes the report, and the sweeps that it runs."""

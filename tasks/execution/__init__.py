@@ -1,0 +1,1 @@
+"""How a stage's artifact is built: sole builder, byte ranges, retries, processes, costs."""

@@ -1,0 +1,1 @@
+"""What trials and tokenizers gave, as plain data."""

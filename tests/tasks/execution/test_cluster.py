@@ -1,0 +1,45 @@
+"""Byte ranges on a Dask cluster: what refuses it, and how a range is performed there."""
+
+import pytest
+
+from flows.config import resolve_config
+from flows.presets import find_preset
+from tasks.execution.cluster import Cluster, connected, explain_killed
+from tests.free_port import free_port
+
+pytest.importorskip("distributed", reason="needs the extra dask")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (["run.runner=dask"], "needs either dask_address"),
+        (["run.runner=dask", "run.dask_workers=2", "run.dask_address=tcp://a:1"], "needs either"),
+        (["run.dask_workers=2"], r"runner \(threads\) has no use for"),
+        (["run.runner=dask", "run.dask_workers=-1"], r"dask_workers \(-1\) must be at least 0"),
+        (["run.runner=ray"], r"run.runner \('ray'\)"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: list[str], problem: str) -> None:
+    """Bad input gets one line before anything starts."""
+    with pytest.raises(ValueError, match=problem):
+        resolve_config(find_preset("smoke"), None, settings)
+
+
+def test_a_scheduler_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line with the address and the way out."""
+    monkeypatch.setattr("tasks.execution.cluster.CONNECT_TIMEOUT_S", 0.5)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with (
+        pytest.raises(
+            ValueError, match=f"no Dask scheduler answers at run.dask_address .{address}"
+        ),
+        connected(Cluster(address=address)),
+    ):
+        pass
+
+
+def test_an_error_of_the_range_itself_stays_as_it_is() -> None:
+    """Only the death of workers needs other words."""
+    error = ValueError("d_model")
+    assert explain_killed(error, "count pretokens", 0, 10) is error
