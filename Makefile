@@ -28,7 +28,7 @@ install-dev: .venv/.installed-dev  ## and what tests, checks and benchmarks need
 
 .venv/.installed-dev: .venv/.installed
 	@echo "tools of tests and checks: mypy, transformers, an S3 server and others"
-	$(PIP_INSTALL) -e ".[dev,s3]"
+	$(PIP_INSTALL) -e ".[dev,s3,dask,docker]"
 	@touch $@
 
 smoke: install  ## the whole pipeline on the text that Python carries; the first thing to run
