@@ -6,6 +6,7 @@ that stays in this file.
 """
 
 import errno
+import json
 import shutil
 import stat
 import threading
@@ -35,6 +36,9 @@ memory."""
 
 _NUM_REQUESTS = 16
 """Requests at a time to an object store, whose answers take longer than the work."""
+
+_READS = 4
+"""Reads of a small file of a remote store whose answers are no JSON."""
 
 _TAKEN = {409, 412}
 """What object stores answer to a conditional PUT that comes second, or at the same moment."""
@@ -109,14 +113,32 @@ def read_bytes(fs: Filesystem, path: str) -> bytes:
 
 
 def read_all(fs: Filesystem, paths: Sequence[str]) -> list[bytes | None]:
-    """Return the contents of small files, in order; None for one that is not there.
+    """Return the contents of small JSON files, in order; None for one that is not there.
 
-    A folder of the name is as an empty file.
+    A folder of the name is as an empty file. An answer of a remote store that is no JSON is asked
+    for again, because it may have been cut off.
     """
     if local_path(fs, "") is not None:
         return [_read_if_there(fs, path) for path in paths]
     with ThreadPoolExecutor(_NUM_REQUESTS) as pool:
-        return list(pool.map(partial(_read_if_there, fs), paths))
+        return list(pool.map(partial(_read_whole, fs), paths))
+
+
+def _read_whole(fs: Filesystem, path: str) -> bytes | None:
+    data = _read_if_there(fs, path)
+    for _ in range(_READS - 1):
+        if not data or _is_json(data):
+            break
+        data = _read_if_there(fs, path)
+    return data
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):  # too many brackets within brackets
+        return False
+    return True
 
 
 def _read_if_there(fs: Filesystem, path: str) -> bytes | None:

@@ -29,9 +29,6 @@ logger = logging.getLogger(__name__)
 CACHE_LIMIT_BYTES = 64 * 2**30
 """Room for the 12 GB corpus, its shards and some models beside it."""
 
-_READS = 4
-"""Reads of a record of a remote store that cannot be parsed: an answer may be cut off."""
-
 _SHOWN = 20
 """Artifacts that an error message lists."""
 
@@ -123,17 +120,9 @@ def find_record(store: Store, key: ArtifactKey) -> Record | None:
 
 
 def _read_record(store: Store, path: str) -> Record | None:
-    """Read a record; one that cannot be read is asked for again, as an answer may be cut off."""
-    is_local = filesystem.local_path(store.fs, path) is not None
-    for left in range(1 if is_local else _READS, 0, -1):
-        with filesystem.storage_explained(store.url):
-            (data,) = filesystem.read_all(store.fs, [path])
-        try:
-            return _parsed(store, path, data)
-        except DamagedRecordError:
-            if left == 1:
-                raise
-    raise AssertionError("unreachable: the last read returns or raises")
+    with filesystem.storage_explained(store.url):
+        (data,) = filesystem.read_all(store.fs, [path])
+    return _parsed(store, path, data)
 
 
 def _parsed(store: Store, path: str, data: bytes | None) -> Record | None:

@@ -110,7 +110,8 @@ def _read_model_config(files: Files, folder: Path) -> object:
 
 def _toml(folder: Path) -> Files:
     del folder
-    return {"run.toml": b"[model]\nd_model = 64\n[train_lm]\nmax_steps = 10\nbetas = [0.9, 0.95]\n"}
+    lines = ("[model]", "d_model = 64", "[train_lm]", "warmup_steps = 5", "max_steps = 10")
+    return {"run.toml": "\n".join((*lines, "betas = [0.9, 0.95]\n")).encode()}
 
 
 def _read_toml(files: Files, folder: Path) -> object:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_names_are_completed_from_their_start() -> None:
     """Nothing fits another start."""
     assert completion.complete_stage("train") == ["train_tokenizer", "train_lm"]
-    assert completion.complete_preset("tiny") == ["tinystories-cpu", "tinystories"]
+    assert completion.complete_preset("tinystories-") == ["tinystories-cpu", "tinystories-best"]
     assert completion.complete_setting("model.num_l") == ["model.num_layers="]
     assert completion.complete_field("nothing") == []
 

@@ -229,7 +229,6 @@ def test_mlflow_has_the_run_the_nested_runs_and_their_curves(
     loss = parent.data.metrics["valid/loss"]
     assert parent.info.run_name.startswith(f"smoke {loss:.3f} train=train.txt valid=valid.txt")
     assert parent.data.metrics["system/tokens_per_second"] > 0
-    assert not any("127.0.0.1" in value for value in parent.data.tags.values())
     nested = {run.info.run_name: run for run in runs}
     assert {"train_lm", "evaluate", "generate"} <= set(nested)
     train = nested["train_lm"]

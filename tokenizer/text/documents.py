@@ -132,7 +132,8 @@ def write_text_from_parquet(
         on_progress: Called with (rows done, rows in all).
 
     Raises:
-        ValueError: There is no such column, it holds no text, or no document is in it.
+        ValueError: There is no such column, it holds no text, no document is in it, or the file is
+            no whole Parquet file.
     """
     # Only Parquet corpora need these two imports, which take a fifth of a second.
     import fsspec
@@ -155,6 +156,12 @@ def write_text_from_parquet(
         if not num_documents:
             raise ValueError(f"column {column!r} of {source} holds no document")
         partial.replace(destination)
+    except OSError as error:
+        if type(error) is not OSError or error.errno is not None:
+            raise  # the storage's own
+        # Arrow says by a bare OSError, in several lines, that the content is damaged.
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{source} is no whole Parquet file: {reason}") from error
     finally:
         with suppress(FileNotFoundError):
             partial.unlink()

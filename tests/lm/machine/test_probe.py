@@ -100,7 +100,7 @@ def test_a_cpu_takes_about_two_thousand_tokens_at_once(
 
 def test_too_little_memory_is_said() -> None:
     """Where memory allows less than runs at full speed, a note says what was taken."""
-    plan = choose_plan(replace(CONFIG, d_ff=2**26), TrainConfig(batch_size=4), cpu())
+    plan = choose_plan(replace(CONFIG, d_ff=2**18, num_layers=64), TrainConfig(batch_size=4), cpu())
     assert plan.micro_batch_size == 1
     assert "the batch of 4 is computed in micro-batches of at most 1" in plan.notes[-1]
 
