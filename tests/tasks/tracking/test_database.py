@@ -8,7 +8,7 @@ from mlflow.tracking import MlflowClient
 
 from tasks.tracking.database import make_database
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 ON_A_SMALL_DISK = """
 import resource, sys
@@ -21,9 +21,11 @@ make_database(sys.argv[1], "")
 def test_a_full_disk_leaves_nothing_half_made(tmp_path: Path) -> None:
     """The next run, with room, has its database."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    command = [sys.executable, "-c", ON_A_SMALL_DISK, uri]
+    # -B: the small disk would cut Python's own caches of modules short, and they would stay so.
+    command = [sys.executable, "-B", "-c", ON_A_SMALL_DISK, uri]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0
+    assert "disk" in done.stderr  # and no error of another kind
     assert list(tmp_path.iterdir()) == []
     make_database(uri, (tmp_path / "artifacts").as_uri())
     client = MlflowClient(tracking_uri=uri)
