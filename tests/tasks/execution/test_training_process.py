@@ -15,7 +15,7 @@ from lm.training.run_file import write_job
 from tasks.execution.training_process import train_in_processes
 from tests.free_port import free_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
