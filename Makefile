@@ -7,8 +7,8 @@ PACKAGES := flows tasks lm tokenizer artifacts
 # pip compiles no bytecode: most modules are never imported, and Python compiles the others itself.
 PIP_INSTALL := $(BIN)/python -m pip install --no-compile -c constraints.txt
 
-.PHONY: help install install-dev check format test test-slow test-random smoke bench test-gpu \
-	bench-gpu mutation golden study clean
+.PHONY: help install install-dev check format test test-slow test-containers test-random smoke \
+	bench test-gpu bench-gpu mutation golden study clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ test: install-dev  ## the fast tests
 
 test-slow: install-dev  ## kills, real servers, long trainings
 	$(BIN)/python -m pytest -m slow --timeout=1800
+
+test-containers: install-dev  ## the image and the stack on a Docker engine of their own
+	$(BIN)/python -m pytest -m containers --timeout=1800
 
 test-random: install-dev  ## the fast tests in random order
 	$(BIN)/python -m pytest --random-order

@@ -18,7 +18,7 @@ from tests.containers.stack import Stack, running_stack
 from tests.deployment_page import wait_for
 from tests.tiny_pipeline import TINY
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.containers
 
 STEPS = 4000
 """Long enough for a container to be stopped, and another one to be killed, in mid-training."""
