@@ -49,7 +49,7 @@ def _effect(
     varied: Callable[[Generation], float],
     held: Callable[[Generation], object],
 ) -> str:
-    """Say how the share of different pairs of tokens moves with one setting, the others held."""
+    """Return a sentence: the share of different token pairs as one setting moves, others held."""
     groups: dict[object, list[Generation]] = {}
     for generation in found:
         groups.setdefault(held(generation), []).append(generation)

@@ -277,7 +277,7 @@ def _trials(result: SweepResult, origin: Origin) -> Table:
 
 
 def _status(trial: Trial) -> str:
-    """Say how a trial ended, with the facts of a run that was lost."""
+    """Return in words how a trial ended, with the facts of a run that was lost."""
     if trial.status == "diverged" and trial.diverged_at_step is not None:
         rate = f" at a rate of {trial.diverged_at_rate:g}" if trial.diverged_at_rate else ""
         last = f", last finite loss {loss(trial.last_finite_loss)}"

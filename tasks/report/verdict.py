@@ -126,7 +126,7 @@ def _flaws(evidence: Evidence) -> list[tuple[str, str]]:
 
 
 def provenance_section(evidence: Evidence) -> Section:
-    """Say how to get all of it again, and from which artifacts the page is drawn."""
+    """Return the commands that make all of it again, and the artifacts that the page shows."""
     records = [*evidence.records.values()]
     records += [generation.record for generation in evidence.generations[1:]]
     records += [sweep.record for sweep in evidence.sweeps]
