@@ -46,7 +46,10 @@ def has_checkpoints_of_the_second(data_root: Path) -> bool:
     """Tell whether one model is done and the next one has saved several checkpoints."""
     places = {*models(data_root)}
     staged = (data_root / "artifacts" / ".staging").glob("train_lm/*/**/checkpoints/step-*")
-    unfinished = [path for path in staged if not any(place in str(path) for place in places)]
+    try:
+        unfinished = [path for path in staged if not any(place in str(path) for place in places)]
+    except FileNotFoundError:  # a checkpoint went while it was listed
+        return False
     return len(places) == 1 and any(int(path.name[5:]) >= 500 for path in unfinished)
 
 
