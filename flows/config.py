@@ -9,15 +9,16 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
-
-from pydantic import TypeAdapter, ValidationError
 
 from lm.config import EvaluateConfig, GenerateConfig, ModelConfig, RunOptions, TrainConfig
 from tasks.corpus.config import CorpusConfig
 from tasks.execution.cluster import Cluster
 from tokenizer.config import TokenizerConfig
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 RawConfig = dict[str, Any]
 """Sections and fields as they come from outside; of any type until pydantic has looked at them."""
@@ -117,6 +118,9 @@ def resolve_config(
 
     Raises `ValueError` that names the field, and for an unknown key the nearest right one.
     """
+    # A tenth of a second, which no help page should wait for.
+    from pydantic import TypeAdapter, ValidationError
+
     merged = dataclasses.asdict(preset)
     del merged["model"]["vocab_size"]
     given: set[str] = set()
@@ -229,7 +233,7 @@ def _follow_maximum(merged: RawConfig, preset: PipelineConfig, given: set[str]) 
         section["min_learning_rate"] = float(f"{minimum:.12g}")
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: "ValidationError") -> str:
     """Put the first complaint of pydantic in one line: field, rule, value."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
