@@ -64,9 +64,11 @@ def show(store: Store, record: Record) -> Shown:
 def describe(account: TrainingAccount) -> str:
     """Write predicted beside measured.
 
+    What a process holds beside a step (torch, compiled code) counts in the peak of a CPU.
+
     >>> describe(TrainingAccount(flops=10**12, seconds=8.0, predicted_seconds=9.5,
-    ...     peak_memory_bytes=10**9, predicted_memory_bytes=8 * 10**8, peak_share=0.5))
-    '1e+12 FLOPs in 8.0 s (9.5 s predicted), 50% of this machine; 1 GB of memory (800 MB predicted)'
+    ...     peak_memory_bytes=10**9, predicted_memory_bytes=8 * 10**8, peak_share=None))
+    '1e+12 FLOPs in 8.0 s (9.5 s predicted); 1 GB of memory in all (800 MB predicted for a step)'
     """
     parts = [f"{account.flops:.3g} FLOPs in {account.seconds:.1f} s"]
     if account.predicted_seconds is not None:
@@ -75,7 +77,7 @@ def describe(account: TrainingAccount) -> str:
         parts[0] += f", {account.peak_share:.0%} of this machine"
     if account.peak_memory_bytes and account.predicted_memory_bytes:
         parts.append(
-            f"{format_bytes(account.peak_memory_bytes)} of memory "
-            f"({format_bytes(account.predicted_memory_bytes)} predicted)"
+            f"{format_bytes(account.peak_memory_bytes)} of memory in all "
+            f"({format_bytes(account.predicted_memory_bytes)} predicted for a step)"
         )
     return "; ".join(parts)

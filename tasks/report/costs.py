@@ -1,9 +1,8 @@
 """Sections: what was predicted against what was measured, and the training's speed over time."""
 
-from lm.accounting.flops import training_flops_per_token
 from lm.accounting.parameters import num_parameters
 from lm.config import ModelConfig
-from tasks.execution.training_account import PREDICTED_SECONDS
+from tasks.execution.training_account import account_of
 from tasks.report.blocks import Block, Figure, NotRun, Section, Table
 from tasks.report.curves import series_of
 from tasks.report.evidence import Evidence
@@ -19,16 +18,16 @@ def costs_section(evidence: Evidence) -> Section:
         command = f"owt run {evidence.settings.arguments}"
         missing = NotRun(what="the training", command=command)
         return Section(key="costs", title="Predicted and measured", blocks=(missing,))
-    facts, environment = record.statistics, record.statistics["environment"]
+    account = account_of(record)
+    environment = record.statistics["environment"]
     model = ModelConfig(**record.config["model"])
-    flops = int(facts["tokens_seen"]) * training_flops_per_token(model)
+    flops = account.flops
     peak = float(environment["peak_flops"]) * int(environment.get("world_size", 1))
-    at_peak_s, measured_s = flops / peak, float(facts["seconds"])
+    at_peak_s, measured_s = flops / peak, account.seconds
     weights = next(
         (entry.size_bytes for entry in record.files if entry.name == "model.safetensors"), None
     )
-    predicted = environment.get("predicted_memory_bytes")
-    measured = environment.get("peak_memory_bytes")
+    predicted, measured = account.predicted_memory_bytes, account.peak_memory_bytes
     rows = (
         (
             "parameters, as bytes in fp32",
@@ -50,7 +49,7 @@ def costs_section(evidence: Evidence) -> Section:
         ),
         (
             "seconds, by an earlier training",
-            seconds(facts.get(PREDICTED_SECONDS)),
+            seconds(account.predicted_seconds),
             seconds(measured_s),
             "predicted before it began, from the nearest training of the store",
         ),

@@ -32,7 +32,7 @@ def test_a_first_training_has_nothing_to_predict_seconds_from(
     assert account.peak_share
     line = TRAIN_LM.show(store, record).line
     assert f"{account.flops:.3g} FLOPs in" in line
-    assert "predicted)" in line
+    assert "predicted for a step)" in line
 
 
 def test_a_training_that_ended_early_is_held_against_its_share(
