@@ -117,6 +117,8 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
 
 
 @pytest.mark.parametrize("delay_s", [0.05, 0.3])
+# An interrupt within Hypothesis' own callback of the garbage collector is lost there.
+@pytest.mark.filterwarnings("ignore:.*gc_callback:pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_at_any_moment_loses_nothing(
     tmp_path: Path, job: TrainJob, delay_s: float
 ) -> None:
