@@ -1,19 +1,19 @@
 """The order of a report's sections, from the question to how to get it again."""
 
-from tasks.report.accounting import model_account_section
 from tasks.report.blocks import Report, Section
-from tasks.report.costs import costs_section, throughput_section
-from tasks.report.course import course_sections
-from tasks.report.curves import curves_section
-from tasks.report.data_card import data_section, tokenizer_section
+from tasks.report.course.problems import course_sections
 from tasks.report.evidence import Evidence
-from tasks.report.generations import generations_section
-from tasks.report.losses import losses_section
-from tasks.report.pipeline_picture import pipeline_section
-from tasks.report.recipe import recipe_section
-from tasks.report.sweep_sections import sweep_sections
-from tasks.report.targets import targets_section
-from tasks.report.verdict import (
+from tasks.report.sections.accounting import model_account_section
+from tasks.report.sections.costs import costs_section, throughput_section
+from tasks.report.sections.curves import curves_section
+from tasks.report.sections.data_card import data_section, tokenizer_section
+from tasks.report.sections.generations import generations_section
+from tasks.report.sections.losses import losses_section
+from tasks.report.sections.pipeline import pipeline_section
+from tasks.report.sections.recipe import recipe_section
+from tasks.report.sections.sweeps import sweep_sections
+from tasks.report.sections.targets import targets_section
+from tasks.report.sections.verdict import (
     facts,
     negative_section,
     provenance_section,

@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tasks.report.blocks import Block, Excerpt, Figure, NotRun, Origin, Report, Table, Text
-from tasks.report.themed_svg import DARK, LIGHT, palette_css
+from tasks.report.figures.themed_svg import DARK, LIGHT, palette_css
 
 TEMPLATES = Path(__file__).with_name("templates")
 

@@ -39,8 +39,8 @@ def report(context: RunContext, identity: Identity, settings: ReportSettings) ->
     def build(staging: Staging) -> Built:
         from tasks.report.content import write_report
         from tasks.report.evidence import gather
+        from tasks.report.figures.themed_svg import standalone
         from tasks.report.page import to_html, to_markdown
-        from tasks.report.themed_svg import standalone
 
         page = write_report(gather(store_of(context), settings, identity.inputs))
         files = {HTML: to_html(page), MARKDOWN: to_markdown(page)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.report.blocks import NotRun, Report, Text
 from tasks.report.content import write_report
-from tasks.report.course import PROBLEMS, answer_to
+from tasks.report.course.problems import PROBLEMS, answer_to
 from tests import made_up_sweeps
 from tests.made_up_evidence import settings_of, with_sweeps
 from tests.self_contained import check_page

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from tasks.report.blocks import Excerpt, Figure, NotRun, Origin, Report, Section, Table, Text
+from tasks.report.figures.themed_svg import new_panel, series_color, standalone, to_svg
 from tasks.report.page import numeric_columns, to_html, to_markdown
-from tasks.report.themed_svg import new_panel, series_color, standalone, to_svg
 from tests.self_contained import check_page
 
 HOSTILE = '<script>alert("x")</script> & "quotes"'

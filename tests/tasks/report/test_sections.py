@@ -9,15 +9,15 @@ from artifacts.record import JsonObject, Record
 from flows.presets import smoke, tinystories
 from tasks.report.blocks import NotRun, Table
 from tasks.report.content import study_sections
-from tasks.report.costs import costs_section, throughput_section
-from tasks.report.curves import elapsed_at, series_of
-from tasks.report.data_card import data_section
 from tasks.report.evidence import Evidence, Generation
-from tasks.report.generations import generations_section
-from tasks.report.pipeline_picture import direct_sources
-from tasks.report.recipe import recipe_section
-from tasks.report.targets import TARGETS, targets_section, why_not
-from tasks.report.verdict import verdict
+from tasks.report.figures.pipeline_picture import direct_sources
+from tasks.report.sections.costs import costs_section, throughput_section
+from tasks.report.sections.curves import elapsed_at, series_of
+from tasks.report.sections.data_card import data_section
+from tasks.report.sections.generations import generations_section
+from tasks.report.sections.recipe import recipe_section
+from tasks.report.sections.targets import TARGETS, targets_section, why_not
+from tasks.report.sections.verdict import verdict
 from tests.made_up_evidence import record_of_stage, settings_of, trained
 
 EVALUATION = {"loss": 4.0, "unigram_entropy": 6.0, "bigram_entropy": 3.5, "bits_per_byte": 1.9}

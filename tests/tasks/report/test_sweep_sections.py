@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tasks.experiments.sweep_results import SWEEP_FORMAT, SweepResult
-from tasks.report import sweep_figures
 from tasks.report.blocks import Figure, NotRun, Table
 from tasks.report.evidence import Evidence, read_sweep
-from tasks.report.sweep_sections import arm_section, finding, sweep_section, sweep_sections
-from tasks.report.verdict import negative_section
+from tasks.report.figures import sweep_figures
+from tasks.report.sections.sweeps import arm_section, finding, sweep_section, sweep_sections
+from tasks.report.sections.verdict import negative_section
 from tests import made_up_sweeps
 from tests.made_up_evidence import with_sweeps
 

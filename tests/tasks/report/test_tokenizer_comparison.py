@@ -8,7 +8,7 @@ from artifacts.record import Record
 from tasks.experiments.tokenizer_measures import ComparisonConfig, compare, measure_throughput
 from tasks.report.blocks import Table, Text
 from tasks.report.evidence import Evidence
-from tasks.report.tokenizer_comparison import comparison_blocks
+from tasks.report.sections.tokenizer_comparison import comparison_blocks
 from tests.made_up_evidence import record_of_stage, settings_of
 from tests.tokenizer.samples import END_OF_TEXT, SAMPLE, train_sample
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from artifacts.record import JsonObject
 from tasks.report.blocks import Block, Figure, NotRun, Section, Table
-from tasks.report.data_card import entropies
 from tasks.report.evidence import Evidence
-from tasks.report.themed_svg import INK, log_ticks, new_panel, series_color, to_svg
+from tasks.report.figures.themed_svg import INK, log_ticks, new_panel, series_color, to_svg
+from tasks.report.sections.data_card import entropies
 from tasks.report.wording import NOTHING, count, loss, share, short
 
 

@@ -11,7 +11,7 @@ from lm.accounting.flops import training_flops_per_token
 from lm.config import ModelConfig
 from tasks.report.blocks import Block, Figure, NotRun, Section
 from tasks.report.evidence import Evidence
-from tasks.report.themed_svg import (
+from tasks.report.figures.themed_svg import (
     MUTED,
     TALL,
     EndLabel,

@@ -4,9 +4,9 @@ from lm.accounting.parameters import num_parameters
 from lm.config import ModelConfig
 from tasks.execution.training_account import account_of
 from tasks.report.blocks import Block, Figure, NotRun, Section, Table
-from tasks.report.curves import series_of
 from tasks.report.evidence import Evidence
-from tasks.report.themed_svg import new_panel, series_color, to_svg
+from tasks.report.figures.themed_svg import new_panel, series_color, to_svg
+from tasks.report.sections.curves import series_of
 from tasks.report.wording import NOTHING, count, plain, seconds, share, short
 from tasks.watching.progress import format_bytes
 

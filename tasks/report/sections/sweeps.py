@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tasks.experiments.sweep_results import SweepResult, Trial
-from tasks.report import sweep_figures as draw
 from tasks.report.blocks import Block, Figure, NotRun, Origin, Section, Table, Text
 from tasks.report.evidence import Evidence, FoundSweep, origin_of
+from tasks.report.figures import sweep_figures as draw
 from tasks.report.wording import NOTHING, count, difference, loss, seconds
 
 _MAX_OPEN_TRIALS = 8

@@ -3,7 +3,7 @@
 from artifacts.record import Record
 from tasks.report.blocks import Block, NotRun, Section, Table, Text
 from tasks.report.evidence import Evidence
-from tasks.report.tokenizer_comparison import comparison_blocks
+from tasks.report.sections.tokenizer_comparison import comparison_blocks
 from tasks.report.wording import NOTHING, count, loss, seconds, share
 
 SPLITS = ("train", "valid")

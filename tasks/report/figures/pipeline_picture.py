@@ -1,66 +1,19 @@
-"""Section: the pipeline as a picture, with the time and the size of each artifact."""
+"""The pipeline as a picture: a box an artifact, an arrow where one was made from another."""
 
 from collections.abc import Mapping
 
 from markupsafe import escape
 
 from artifacts.record import Record
-from tasks.report.blocks import Block, Figure, NotRun, Section, Table
-from tasks.report.evidence import Evidence
-from tasks.report.wording import count, seconds
+from tasks.report.wording import seconds
 from tasks.watching.progress import format_bytes
 
 _WIDTH, _HEIGHT, _GAP, _ROW = 146, 58, 26, 82
 """Pixels of a box, between boxes, and from row to row."""
 
 
-def pipeline_section(evidence: Evidence) -> Section:
-    """Show each stage with its artifact, and what is not there."""
-    records = evidence.records
-    missing = [name for name in evidence.settings.stages if name not in records]
-    blocks: list[Block] = []
-    if records:
-        blocks = [_picture(evidence), _table(evidence)]
-    if missing:
-        command = f"owt run {evidence.settings.arguments}"
-        blocks.append(NotRun(what=", ".join(missing), command=command))
-    total = sum(record.seconds for record in records.values())
-    finding = (
-        f"{len(records)} of {len(evidence.settings.stages)} artifacts are in the store; "
-        f"building them took {seconds(total)} in all."
-    )
-    return Section(key="pipeline", title="Pipeline", finding=finding, blocks=tuple(blocks))
-
-
-def size_bytes(record: Record) -> int:
-    """Return the bytes of an artifact's files, those outside the store included."""
-    inside = sum(entry.size_bytes for entry in record.files)
-    return inside + sum(file.size_bytes for file in record.external_files)
-
-
-def _table(evidence: Evidence) -> Table:
-    rows = tuple(
-        (
-            name,
-            record.place,
-            seconds(record.seconds),
-            format_bytes(size_bytes(record)),
-            format_bytes(record.peak_rss_bytes),
-            count(len(record.file_names)),
-            record.code_version,
-        )
-        for name, record in evidence.records.items()
-    )
-    return Table(
-        header=("stage", "artifact", "time", "size", "peak memory", "files", "code"),
-        rows=rows,
-        caption="Time is that of the build, whoever made it; peak memory is the whole process's.",
-        origin=evidence.origin("run", evidence.records),
-    )
-
-
-def _picture(evidence: Evidence) -> Figure:
-    records = evidence.records
+def pipeline_picture(records: Mapping[str, Record]) -> str:
+    """Draw the artifacts of a walk, each to the right of all that it is made from."""
     places = _places(records)
     boxes = [_box(name, records[name], *places[name]) for name in records]
     arrows = [
@@ -70,20 +23,16 @@ def _picture(evidence: Evidence) -> Figure:
     ]
     width = max(x for x, _ in places.values()) + _WIDTH + 2
     height = max(y for _, y in places.values()) + _HEIGHT + 2
-    svg = (
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-1 -1 {width} {height}" '
         f'font-family="system-ui, sans-serif">{"".join(arrows)}{"".join(boxes)}</svg>'
     )
-    chain = "; ".join(f"{name} took {seconds(record.seconds)}" for name, record in records.items())
-    return Figure(
-        name="pipeline",
-        svg=svg,
-        alt=f"The stages from corpus to samples. {chain}.",
-        caption="Each box is an artifact: time of its build, size of its files. An arrow means "
-        "that one was made from the other; one that follows from others is left out.",
-        origin=evidence.origin("run", records),
-        is_wide=True,
-    )
+
+
+def size_bytes(record: Record) -> int:
+    """Return the bytes of an artifact's files, those outside the store included."""
+    inside = sum(entry.size_bytes for entry in record.files)
+    return inside + sum(file.size_bytes for file in record.external_files)
 
 
 def _places(records: Mapping[str, Record]) -> dict[str, tuple[int, int]]:

@@ -1,7 +1,7 @@
 """Answers to problems of the course that no run of ours holds: computed when the page is made."""
 
 from tasks.report.blocks import Figure, Origin, Section, Table, Text
-from tasks.report.themed_svg import EndLabel, label_ends, new_panel, series_color, to_svg
+from tasks.report.figures.themed_svg import EndLabel, label_ends, new_panel, series_color, to_svg
 from tasks.report.wording import count
 
 REPORT = Origin(command="owt report --course")

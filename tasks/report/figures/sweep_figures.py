@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from tasks.experiments.sweep_results import Comparison, CurvePoint, SweepResult, Trial
-from tasks.report.themed_svg import (
+from tasks.report.figures.themed_svg import (
     INK,
     MUTED,
     EndLabel,

@@ -7,19 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lm.accounting.course import EDITIONS
-from tasks.report.accounting import adamw_section, gpt2_section, model_account_section
 from tasks.report.blocks import Figure, NotRun, Section, Text
-from tasks.report.course_answers import encodings_answer, null_character_answer, toy_answer
-from tasks.report.curves import curves_section
-from tasks.report.data_card import data_section, tokenizer_section
+from tasks.report.course.answers import encodings_answer, null_character_answer, toy_answer
 from tasks.report.evidence import Evidence
-from tasks.report.generations import generations_section
-from tasks.report.losses import losses_section
-from tasks.report.pipeline_picture import pipeline_section
-from tasks.report.recipe import recipe_section
-from tasks.report.sweep_sections import arm_section, sweep_section
-from tasks.report.targets import targets_section
-from tasks.report.verdict import negative_section, provenance_section
+from tasks.report.sections.accounting import adamw_section, gpt2_section, model_account_section
+from tasks.report.sections.curves import curves_section
+from tasks.report.sections.data_card import data_section, tokenizer_section
+from tasks.report.sections.generations import generations_section
+from tasks.report.sections.losses import losses_section
+from tasks.report.sections.pipeline import pipeline_section
+from tasks.report.sections.recipe import recipe_section
+from tasks.report.sections.sweeps import arm_section, sweep_section
+from tasks.report.sections.targets import targets_section
+from tasks.report.sections.verdict import negative_section, provenance_section
 
 Answer = Callable[[Evidence], Section]
 

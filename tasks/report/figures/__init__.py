@@ -1,0 +1,1 @@
+"""Drawings as SVG that follows the theme of the page."""

@@ -1,0 +1,1 @@
+"""The sections of a report, one file a subject: from evidence to text, tables and figures."""
