@@ -36,7 +36,7 @@ from lm.machine.probe import choose_plan, processor_vendor
 from lm.model.transformer import TransformerLM
 from lm.optim.clip import clip_gradients
 from lm.optim.parameter_groups import build_optimizer
-from lm.training.compiled import build_loss, compile_loss
+from lm.training.step.compiled import build_loss, compile_loss
 
 MODEL = ModelConfig()  # the course's: V 10,000, T 256, d 512, 4 layers, 16 heads, d_ff 1,344
 STEPS_A_TURN = 3

@@ -26,7 +26,7 @@ from benchmarks.result_line import print_result
 from flows.presets import tinystories_cpu
 from lm.config import EvaluateConfig, ModelConfig, RunOptions, TrainConfig
 from lm.evaluate import evaluate_model
-from lm.training.job import TrainJob
+from lm.training.job.job import TrainJob
 from lm.training.train import train
 from tokenizer.encoding.file_encoder import encode_file
 from tokenizer.encoding.tokenizer import Tokenizer

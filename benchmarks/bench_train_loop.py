@@ -26,8 +26,8 @@ from lm.machine.distributed import Processes
 from lm.machine.probe import choose_plan
 from lm.optim.clip import clip_gradients
 from lm.optim.parameter_groups import set_learning_rates
-from lm.training.job import Callbacks, TrainJob
-from lm.training.run import TrainingRun, build_run, open_splits, snapshot
+from lm.training.job.job import Callbacks, TrainJob
+from lm.training.step.run import TrainingRun, build_run, open_splits, snapshot
 from lm.training.train import train
 
 MODEL = ModelConfig()  # the course's: V 10,000, T 256, d 512, 4 layers, 16 heads, d_ff 1,344

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lm.training.job import TrainJob, TrainResult
+    from lm.training.job.job import TrainJob, TrainResult
 
 STAGE = "train_lm"
 VERSION = 1
@@ -182,7 +182,7 @@ def _train(
     settings: TrainingSettings,
     staging: Staging,
 ) -> Built:
-    from lm.training.job import TrainJob
+    from lm.training.job.job import TrainJob
 
     folder = staging.workdir
     job = TrainJob(
@@ -229,7 +229,7 @@ def _compile_seconds(context: RunContext) -> float | None:
 def _perform(
     job: TrainJob, staging: Staging, decode: Decode, compile_s: float | None
 ) -> TrainResult:
-    from lm.training.job import Callbacks, TrainingStoppedError
+    from lm.training.job.job import Callbacks, TrainingStoppedError
     from lm.training.train import train
 
     def on_checkpoint(step: int, folder: Path) -> None:

@@ -29,9 +29,9 @@ from lm.machine.peak import measure_peak_flops
 from lm.machine.precision import autocast
 from lm.machine.probe import choose_plan
 from lm.model.transformer import TransformerLM
-from lm.training.job import TrainJob
-from lm.training.run import build_run, open_splits
-from lm.training.step import take_step
+from lm.training.job.job import TrainJob
+from lm.training.step.run import build_run, open_splits
+from lm.training.step.step import take_step
 from lm.training.train import train
 
 Figures = dict[str, Any]

@@ -28,6 +28,7 @@ _STORE = " ".join(
 _ORDERS = f"{_STORE} tests/artifacts/test_interleavings.py"
 _OPTIM = "tests/lm/optim"
 _CHECKPOINT = "tests/lm/checkpoint"
+_STEP = "tests/lm/training/step"
 
 JUDGES = {
     "tokenizer/text/cuts.py": _CUTS,
@@ -86,7 +87,7 @@ JUDGES = {
     "lm/checkpoint/folder.py": _CHECKPOINT,
     "lm/checkpoint/optimizer_state.py": _CHECKPOINT,
     "lm/checkpoint/weights.py": _CHECKPOINT,
-    "lm/training/step.py": "tests/lm/training/test_step.py tests/lm/training/test_spikes.py",
+    "lm/training/step/step.py": f"{_STEP}/test_step.py {_STEP}/test_spikes.py",
     "tokenizer/kernels/pretoken_keys.py": f"{_KERNELS}/test_pretoken_keys.py {_COUNTS}",
     "tokenizer/kernels/counting/pretoken_order.py": (
         f"{_KERNELS}/counting/test_pretoken_order.py {_COUNTS}"

@@ -67,14 +67,14 @@ class Plan:
     """Positions whose logits are held at once."""
     decisions: str = "host"
     """Who tests for spikes, clips and skips: the host after each step, or the device
-    (`lm/training/ahead.py`)."""
+    (`lm/training/step/ahead.py`)."""
     tokens: str = "mapped"
     """Where batches are cut: from the mapped files, or on the device
     (`lm/data/device_tokens.py`)."""
     products: str = "separate"
     """Products that share their input: `separate` or `joined` (`lm/fast/joined_products.py`)."""
     graphs: bool = False
-    """Whether a whole step is one CUDA graph (`lm/training/step_graph.py`)."""
+    """Whether a whole step is one CUDA graph (`lm/training/step/step_graph.py`)."""
     deterministic: bool = False
     """Whether a GPU uses deterministic kernels (`lm/machine/determinism.py`)."""
     notes: tuple[str, ...] = ()

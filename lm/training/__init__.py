@@ -1,1 +1,1 @@
-"""One training run from start to result. To see one step, read `loop.py`, then `step.py`."""
+"""One training run from start to result. To see one step, read `loop.py`, `step/step.py`."""

@@ -14,18 +14,18 @@ from lm.loss import UNCOMPILED_CHUNK
 from lm.machine.collector import paused_collector
 from lm.machine.distributed import agree, any_process
 from lm.model.transformer import plain_state_dict
-from lm.training.ahead import Ahead
-from lm.training.job import TrainingStoppedError
+from lm.training.job.job import TrainingStoppedError
 from lm.training.outputs import Outputs
 from lm.training.report import perf_metrics, spike_metrics, train_metrics, valid_metrics
-from lm.training.run import TrainingRun
-from lm.training.spikes import (
+from lm.training.step.ahead import Ahead
+from lm.training.step.run import TrainingRun
+from lm.training.step.spikes import (
     has_finite_weights,
     has_too_many_spikes,
     leave_overflowed_weights,
     roll_back,
 )
-from lm.training.step import state_after, take_step
+from lm.training.step.step import state_after, take_step
 from lm.training.validation import sampled_loss
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from lm.checkpoint.folder import CheckpointWriter
 from lm.machine.distributed import Processes
-from lm.training.job import Callbacks, TrainJob
-from lm.training.metrics_log import Metrics, MetricsLog
-from lm.training.run import TrainingRun, snapshot
-from lm.training.state import TrainState
+from lm.training.job.job import Callbacks, TrainJob
+from lm.training.job.metrics_log import Metrics, MetricsLog
+from lm.training.step.run import TrainingRun, snapshot
+from lm.training.step.state import TrainState
 
 
 @dataclass(kw_only=True)

@@ -7,8 +7,8 @@ import torch
 
 from lm.accounting.flops import training_flops_per_token
 from lm.machine.peak import card_name, vendor_peak_flops
-from lm.training.metrics_log import Metrics
-from lm.training.run import TrainingRun
+from lm.training.job.metrics_log import Metrics
+from lm.training.step.run import TrainingRun
 
 
 def tokens_per_step(run: TrainingRun) -> int:

@@ -19,12 +19,12 @@ from lm.machine.distributed import Processes, current_processes, wait_for_all
 from lm.machine.out_of_memory import explain_out_of_memory
 from lm.machine.peak import card_name, measure_peak_flops, vendor_peak_flops
 from lm.machine.probe import choose_plan, choose_token_place
-from lm.training.job import Callbacks, TrainJob, TrainResult
+from lm.training.job.job import Callbacks, TrainJob, TrainResult
+from lm.training.job.resume import check_same_config, config_facts, take_over_plan
 from lm.training.loop import run_to_the_end
 from lm.training.outputs import Outputs, open_outputs
 from lm.training.report import peak_memory_bytes, tokens_per_step
-from lm.training.resume import check_same_config, config_facts, take_over_plan
-from lm.training.run import FACTS, TrainingRun, build_run, open_splits, restore
+from lm.training.step.run import FACTS, TrainingRun, build_run, open_splits, restore
 
 NO_CALLBACKS = Callbacks()
 

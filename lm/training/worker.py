@@ -23,8 +23,8 @@ import torch.distributed as dist
 from lm.config import RunOptions
 from lm.machine.device_errors import DEVICE_ERROR_EXIT, is_device_error
 from lm.machine.probe import choose_device
-from lm.training.job import Callbacks, TrainingStoppedError
-from lm.training.run_file import read_job, write_result
+from lm.training.job.job import Callbacks, TrainingStoppedError
+from lm.training.job.run_file import read_job, write_result
 from lm.training.train import train
 
 WATCH_S = 1.0

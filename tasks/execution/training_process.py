@@ -19,7 +19,7 @@ from tasks.watching.progress import no_guard
 from tasks.watching.stopping import stop_switch
 
 if TYPE_CHECKING:
-    from lm.training.job import TrainJob, TrainResult
+    from lm.training.job.job import TrainJob, TrainResult
 
 OnCheckpoint = Callable[[int, Path], None]
 
@@ -69,7 +69,7 @@ def train_in_processes(
     """
     from lm.machine.determinism import CUBLAS_SETTING
     from lm.machine.distributed import torchrun_command
-    from lm.training.run_file import read_result, write_job
+    from lm.training.job.run_file import read_result, write_job
 
     path = job.output_dir / "run.json"
     write_job(path, job)

@@ -18,7 +18,7 @@ from artifacts.record import JsonObject, Record
 from artifacts.store import Store, record_of
 from lm.accounting.parameters import num_parameters
 from lm.config import ModelConfig, TrainConfig
-from lm.training.ending import Ending, judge_ending
+from lm.training.job.ending import Ending, judge_ending
 from tasks.experiments.sweep_results import CurvePoint, Trial
 
 LOGS = ("metrics.jsonl", "timings.jsonl")

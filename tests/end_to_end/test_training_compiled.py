@@ -8,7 +8,7 @@ import pytest
 
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.machine.probe import has_compiler
-from lm.training.job import Callbacks, TrainJob
+from lm.training.job.job import Callbacks, TrainJob
 from lm.training.train import train
 
 

@@ -14,8 +14,8 @@ import torch
 from lm.checkpoint.durable import read_checkpoint
 from lm.checkpoint.folder import list_checkpoints
 from lm.config import ModelConfig, RunOptions, TrainConfig
-from lm.training.job import TrainJob
-from lm.training.run_file import read_result, write_job
+from lm.training.job.job import TrainJob
+from lm.training.job.run_file import read_result, write_job
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_STEPS = 200

@@ -9,7 +9,7 @@ import torch
 
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.machine.device_errors import DEVICE_ERROR_EXIT, is_device_error
-from lm.training.job import TrainJob
+from lm.training.job.job import TrainJob
 from tasks.execution.retry import is_transient
 from tasks.execution.training_process import (
     DeviceFailedError,

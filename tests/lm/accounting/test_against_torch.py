@@ -25,7 +25,7 @@ from lm.config import ModelConfig, Precision, RunOptions, TrainConfig
 from lm.machine.probe import choose_plan
 from lm.model.transformer import TransformerLM
 from lm.optim.parameter_groups import build_optimizer
-from lm.training.compiled import build_loss
+from lm.training.step.compiled import build_loss
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 300,

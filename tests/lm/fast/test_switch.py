@@ -12,7 +12,7 @@ from lm.loss import token_losses
 from lm.machine.probe import Plan, choose_plan, has_compiler
 from lm.model.kernels import FAITHFUL
 from lm.model.transformer import TransformerLM
-from lm.training.compiled import build_loss, compile_loss
+from lm.training.step.compiled import build_loss, compile_loss
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 60,

@@ -27,10 +27,10 @@ from lm.machine.backend import planned_backend
 from lm.machine.distributed import Processes
 from lm.machine.probe import choose_plan
 from lm.model.transformer import TransformerLM
-from lm.training.compiled import build_loss
-from lm.training.job import Callbacks, TrainJob
-from lm.training.run import TrainingRun, build_run, open_splits
-from lm.training.step import take_step
+from lm.training.job.job import Callbacks, TrainJob
+from lm.training.step.compiled import build_loss
+from lm.training.step.run import TrainingRun, build_run, open_splits
+from lm.training.step.step import take_step
 from lm.training.train import train
 
 pytestmark = [

@@ -20,7 +20,7 @@ from lm.checkpoint.durable import TENSORS_NAME, read_checkpoint
 from lm.checkpoint.folder import list_checkpoints
 from lm.checkpoint.weights import load_model
 from lm.config import ModelConfig, RunOptions, TrainConfig
-from lm.training.job import Callbacks, TrainJob, TrainResult
+from lm.training.job.job import Callbacks, TrainJob, TrainResult
 from lm.training.train import train
 
 TINY = ModelConfig(vocab_size=64, context_length=16, d_model=32, num_layers=2, num_heads=2, d_ff=64)

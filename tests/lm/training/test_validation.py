@@ -15,8 +15,8 @@ from lm.machine.peak import measure_peak_flops
 from lm.machine.probe import choose_plan
 from lm.model.functional import token_cross_entropy
 from lm.model.transformer import TransformerLM
-from lm.training.clock import Clock
-from lm.training.resume import take_over_plan
+from lm.training.job.resume import take_over_plan
+from lm.training.step.clock import Clock
 from lm.training.validation import sample_starts, sampled_loss
 
 TINY = ModelConfig(vocab_size=40, context_length=16, d_model=32, num_layers=1, num_heads=2, d_ff=64)

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from lm.checkpoint.folder import list_checkpoints
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.machine.distributed import torchrun_command
-from lm.training.job import TrainJob
-from lm.training.run_file import read_job, read_result, write_job
+from lm.training.job.job import TrainJob
+from lm.training.job.run_file import read_job, read_result, write_job
 from lm.training.train import train
 from tests.free_port import free_port
 

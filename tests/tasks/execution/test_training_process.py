@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from lm.config import ModelConfig, RunOptions, TrainConfig
-from lm.training.job import TrainJob
-from lm.training.run_file import write_job
+from lm.training.job.job import TrainJob
+from lm.training.job.run_file import write_job
 from tasks.execution.training_process import train_in_processes
 from tests.free_port import free_port
 
@@ -67,7 +67,7 @@ def test_the_processes_end_when_the_task_is_killed(job: TrainJob, tmp_path: Path
     endless = replace(job, train_config=replace(job.train_config, max_steps=10**6))
     write_job(job.output_dir / "run.json", endless)
     code = (
-        "import pathlib, sys; from lm.training.run_file import read_job\n"
+        "import pathlib, sys; from lm.training.job.run_file import read_job\n"
         "from tasks.execution.training_process import train_in_processes\n"
         "job = read_job(pathlib.Path(sys.argv[1]))\n"
         "train_in_processes(job, on_checkpoint=lambda *_: print('saved', flush=True))\n"

@@ -1,11 +1,11 @@
-"""Tests of `lm/training/metrics_log.py`."""
+"""Tests of `lm/training/job/metrics_log.py`."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from lm.training.metrics_log import MetricsLog
+from lm.training.job.metrics_log import MetricsLog
 
 
 def test_a_resumed_log_does_not_repeat_lines(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lm.config import ModelConfig, RunOptions, TrainConfig
-from lm.training.metrics_log import Metrics
+from lm.training.job.metrics_log import Metrics
 
 
 class TrainingStoppedError(Exception):

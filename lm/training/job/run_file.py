@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from lm.checkpoint.durable import write_json
-from lm.training.job import TrainJob, TrainResult
+from lm.training.job.job import TrainJob, TrainResult
 
 
 def write_job(path: Path, job: TrainJob) -> None:

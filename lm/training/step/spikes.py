@@ -15,8 +15,8 @@ import torch
 from lm.checkpoint.durable import read_checkpoint
 from lm.checkpoint.folder import checkpoint_path
 from lm.machine.distributed import wait_for_all
-from lm.training.run import TrainingRun, restore
-from lm.training.state import WINDOW
+from lm.training.step.run import TrainingRun, restore
+from lm.training.step.state import WINDOW
 
 
 def is_spike(value: float, recent: Sequence[float], *, sigma: float) -> bool:

@@ -1,7 +1,7 @@
 """One training step: gradients of a global batch, the test for spikes, the update.
 
 In two forms with the same meaning: one where the host decides after each step, for a CPU, and one
-where the device decides and the host reads it later (`lm/training/ahead.py`), for a GPU.
+where the device decides and the host reads it later (`lm/training/step/ahead.py`), for a GPU.
 """
 
 import math
@@ -17,11 +17,11 @@ from lm.machine.distributed import agree, sum_gradients, sum_tensor
 from lm.optim.clip import clip_gradients, gradient_norm
 from lm.optim.device_update import AVERAGE_START, move_average, update_unless
 from lm.optim.parameter_groups import set_learning_rates
-from lm.training.ahead import Ahead, clipping, decide
-from lm.training.run import TrainingRun
-from lm.training.spikes import is_spike, remember
-from lm.training.state import TrainState
-from lm.training.step_graph import StepGraph
+from lm.training.step.ahead import Ahead, clipping, decide
+from lm.training.step.run import TrainingRun
+from lm.training.step.spikes import is_spike, remember
+from lm.training.step.state import TrainState
+from lm.training.step.step_graph import StepGraph
 
 
 def take_step(run: TrainingRun) -> None:

@@ -1,7 +1,7 @@
 """A whole training step as one CUDA graph, for small batches.
 
 What changes between steps is in tensors: the windows, the learning rates, and all that the device
-remembers (`lm/training/ahead.py`).
+remembers (`lm/training/step/ahead.py`).
 """
 
 from collections.abc import Callable

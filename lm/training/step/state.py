@@ -21,7 +21,7 @@ class TrainState:
     learning_rate: float = 0.0
     """AdamW's rate in the last step."""
     recent_losses: tuple[float, ...] = ()
-    """Losses of the last steps that were not skipped, oldest first (`lm/training/spikes.py`)."""
+    """Losses of the last steps that were not skipped, oldest first (`spikes.py`)."""
     recent_norms: tuple[float, ...] = ()
     """Gradient norms of the same steps."""
     num_skipped: int = 0

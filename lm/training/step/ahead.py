@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lm.optim.clip import clip_factor
-from lm.training.state import WINDOW, TrainState
+from lm.training.step.state import WINDOW, TrainState
 
 
 class Reading(NamedTuple):

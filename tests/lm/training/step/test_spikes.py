@@ -1,4 +1,4 @@
-"""Tests of `lm/training/spikes.py`, and of what training does about spikes."""
+"""Tests of `lm/training/step/spikes.py`, and of what training does about spikes."""
 
 import json
 import math
@@ -19,13 +19,13 @@ from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.loss import Loss
 from lm.machine.distributed import Processes
 from lm.machine.probe import choose_plan
-from lm.training.compiled import LossFunction
-from lm.training.job import Callbacks, TrainingStoppedError, TrainJob
+from lm.training.job.job import Callbacks, TrainingStoppedError, TrainJob
 from lm.training.loop import run_to_the_end
 from lm.training.outputs import open_outputs
-from lm.training.run import build_run, open_splits, restore
-from lm.training.spikes import is_spike, remember
-from lm.training.state import WINDOW, TrainState, state_from_json
+from lm.training.step.compiled import LossFunction
+from lm.training.step.run import build_run, open_splits, restore
+from lm.training.step.spikes import is_spike, remember
+from lm.training.step.state import WINDOW, TrainState, state_from_json
 from lm.training.train import train
 
 CALM = tuple(2.0 + 0.1 * (-1) ** n for n in range(WINDOW))  # mean 2, deviation 0.1

@@ -1,4 +1,4 @@
-"""Tests of `lm/training/step.py`."""
+"""Tests of `lm/training/step/step.py`."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +12,9 @@ from torch import Tensor
 from lm.config import ModelConfig, RunOptions, TrainConfig
 from lm.machine.distributed import Processes
 from lm.machine.probe import choose_plan
-from lm.training.job import TrainJob
-from lm.training.run import TrainingRun, build_run, open_splits
-from lm.training.step import take_step, update_average
+from lm.training.job.job import TrainJob
+from lm.training.step.run import TrainingRun, build_run, open_splits
+from lm.training.step.step import take_step, update_average
 
 TINY = ModelConfig(vocab_size=64, context_length=16, d_model=16, num_layers=1, num_heads=2, d_ff=32)
 AVERAGED = TrainConfig(batch_size=4, max_steps=30, warmup_steps=2, ema_decay=0.5)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lm.checkpoint.durable import Checkpoint, JsonObject
 from lm.machine.probe import Plan
-from lm.training.job import TrainJob
+from lm.training.job.job import TrainJob
 
 CHOICES_THAT_CHANGE_BITS = (
     "fast",

@@ -21,17 +21,17 @@ from lm.machine.distributed import Processes
 from lm.machine.probe import Plan
 from lm.model.transformer import TransformerLM, plain_state_dict
 from lm.optim.parameter_groups import build_optimizer
-from lm.training.ahead import Ahead, new_ahead
-from lm.training.clock import Clock, Stopwatch
-from lm.training.compiled import LossFunction, build_loss, compile_loss
-from lm.training.job import TrainJob
-from lm.training.resume import config_facts
-from lm.training.state import TrainState, state_from_json, state_to_json
-from lm.training.step_graph import StepGraph
+from lm.training.job.job import TrainJob
+from lm.training.job.resume import config_facts
+from lm.training.step.ahead import Ahead, new_ahead
+from lm.training.step.clock import Clock, Stopwatch
+from lm.training.step.compiled import LossFunction, build_loss, compile_loss
+from lm.training.step.state import TrainState, state_from_json, state_to_json
+from lm.training.step.step_graph import StepGraph
 
 ANCHOR_INTERVAL = 512
-"""Steps between anchors: four windows of `lm/training/spikes.py`. Steps and not minutes, so that
-a resumed run returns to the same anchor."""
+"""Steps between anchors: four windows of `spikes.py`. Steps and not minutes, so that a resumed run
+returns to the same anchor."""
 
 
 FACTS = ("config", "state", "plan", "optimizers", "metrics")
@@ -55,7 +55,7 @@ class TrainingRun:
     optimizer: torch.optim.Optimizer
     clock: Clock
     config_facts: JsonObject
-    """What must be the same in a checkpoint of this run (`lm/training/resume.py`)."""
+    """What must be the same in a checkpoint of this run (`lm/training/job/resume.py`)."""
     peak_flops: float = 0.0
     """FLOP/s of a large matrix product in one process; 0: not measured."""
     first_step_s: float = 0.0

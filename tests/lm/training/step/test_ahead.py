@@ -22,16 +22,16 @@ from lm.loss import Loss
 from lm.machine.cuda_graph import Work
 from lm.machine.distributed import Processes
 from lm.machine.probe import choose_plan
-from lm.training.ahead import decide, new_ahead
-from lm.training.compiled import LossFunction
-from lm.training.job import Callbacks, TrainingStoppedError, TrainJob
+from lm.training.job.job import Callbacks, TrainingStoppedError, TrainJob
 from lm.training.loop import run_to_the_end
 from lm.training.outputs import open_outputs
-from lm.training.run import TrainingRun, build_run, open_splits, restore
-from lm.training.spikes import is_spike, remember
-from lm.training.state import WINDOW, TrainState, state_from_json
-from lm.training.step import take_step, update_on_device
-from lm.training.step_graph import StepGraph
+from lm.training.step.ahead import decide, new_ahead
+from lm.training.step.compiled import LossFunction
+from lm.training.step.run import TrainingRun, build_run, open_splits, restore
+from lm.training.step.spikes import is_spike, remember
+from lm.training.step.state import WINDOW, TrainState, state_from_json
+from lm.training.step.step import take_step, update_on_device
+from lm.training.step.step_graph import StepGraph
 from lm.training.train import train
 
 TINY = ModelConfig(vocab_size=64, context_length=16, d_model=32, num_layers=2, num_heads=2, d_ff=64)

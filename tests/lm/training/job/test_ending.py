@@ -1,4 +1,4 @@
-"""Tests of `lm/training/ending.py`."""
+"""Tests of `lm/training/job/ending.py`."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lm.config import TrainConfig
-from lm.training.ending import Ending, judge_ending
+from lm.training.job.ending import Ending, judge_ending
 
 CONFIG = TrainConfig(max_steps=400, warmup_steps=0, schedule="constant", max_learning_rate=0.5)
 VOCAB_SIZE = 1097  # a loss of 7.0 for equal guesses

@@ -1,0 +1,1 @@
+"""What a training run consists of, and one step on it. Start with `step.py`."""
