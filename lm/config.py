@@ -168,8 +168,8 @@ class TrainConfig:
     max_steps: int = 1000
     """Optimizer steps; with `max_minutes` the run ends at whichever comes first."""
     max_minutes: float = 0.0
-    """Wall-clock budget, evaluation included; the schedule follows the clock or the steps,
-    whichever is nearer its end. 0: no clock."""
+    """Wall-clock budget of the training: compiling, sampled validations and saving are in it. The
+    schedule follows the clock or the steps, whichever is nearer its end. 0: no clock."""
     optimizer: OptimizerName = "adamw"
     """AdamW for everything, or Muon for the blocks' matrices and AdamW for the rest."""
     max_learning_rate: float = 3e-3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,12 +113,22 @@ def predict(settings: TrainingSettings, outlook: Outlook) -> Prediction:
         # The first step compiles, which takes as long for many steps as for few.
         first_s = _first_step_seconds(found[0])
         seconds = first_s + max(0.0, seconds - first_s * flops / found[1])
-    return Prediction(
+    prediction = Prediction(
         seconds=seconds,
         memory_bytes=memory_bytes,
         disk_bytes=num_parameters(settings.model) * WEIGHT_BYTES,
         flops=flops,
     )
+    return _within_budget(prediction, 60.0 * config.max_minutes)
+
+
+def _within_budget(prediction: Prediction, budget_s: float) -> Prediction:
+    """Cut time and work to what fits into a budget of seconds; 0: there is none."""
+    seconds, flops = prediction.seconds, prediction.flops
+    if not budget_s or (seconds is not None and seconds <= budget_s):
+        return prediction
+    done = int(flops * budget_s / seconds) if flops and seconds else None
+    return replace(prediction, seconds=budget_s, flops=done)
 
 
 def _first_step_seconds(record: Record) -> float:

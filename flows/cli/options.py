@@ -36,6 +36,12 @@ Settings = Annotated[
         autocompletion=complete_setting,
     ),
 ]
+BudgetMinutes = Annotated[
+    float | None,
+    typer.Option(
+        "--budget-minutes", min=0.0, help="Minutes of training; short for train_lm.max_minutes."
+    ),
+]
 STAGE_LIST = ", ".join(stage_names())
 Only = Annotated[
     str,
@@ -67,6 +73,12 @@ Verbose = Annotated[
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def with_budget(settings: Sequence[str] | None, budget_minutes: float | None) -> list[str]:
+    """Return the settings, with the budget as one of them."""
+    budget = [] if budget_minutes is None else [f"train_lm.max_minutes={budget_minutes:g}"]
+    return [*(settings or ()), *budget]
 
 
 def overlay_of(config: Path | None) -> RawConfig | None:

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from flows.cli.options import (
     AsJson,
+    BudgetMinutes,
     ConfigFile,
     Corpus,
     Force,
@@ -22,6 +23,7 @@ from flows.cli.options import (
     Preset,
     Settings,
     overlay_of,
+    with_budget,
 )
 from flows.cli.reading.own_text import own_text
 from flows.cli.tables import format_seconds, plain_table, print_table
@@ -43,6 +45,7 @@ def plan(
     corpus: Corpus = "",
     config: ConfigFile = None,
     settings: Settings = None,
+    budget_minutes: BudgetMinutes = None,
     only: Only = "",
     start_from: From = "",
     force: Force = None,
@@ -52,8 +55,8 @@ def plan(
     ] = False,
 ) -> None:
     """Print which stages are cached, which will be built and why, and what that will take."""
-    overlay = overlay_of(config)
-    overrides = own_text(corpus, preset, overlay, settings or ())
+    overlay, settings = overlay_of(config), with_budget(settings, budget_minutes)
+    overrides = own_text(corpus, preset, overlay, settings)
     resolved = resolve_config(find_preset(preset), overlay, overrides)
     root = data_root()
     prepare_environment(root)

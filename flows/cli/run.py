@@ -18,6 +18,7 @@ from flows.background import begin_in_background
 from flows.cli.generate import generate
 from flows.cli.options import (
     AsJson,
+    BudgetMinutes,
     ConfigFile,
     Corpus,
     Force,
@@ -29,6 +30,7 @@ from flows.cli.options import (
     overlay_of,
     program,
     typed,
+    with_budget,
 )
 from flows.cli.reading.own_text import own_text
 from flows.cli.serving.shared_server import refuse_silent_server, using_server
@@ -51,6 +53,7 @@ def run(
     corpus: Corpus = "",
     config: ConfigFile = None,
     settings: Settings = None,
+    budget_minutes: BudgetMinutes = None,
     only: Only = "",
     start_from: From = "",
     force: Force = None,
@@ -58,9 +61,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run the pipeline; what is cached and sound is not built again."""
-    overlay = overlay_of(config)
+    overlay, settings = overlay_of(config), with_budget(settings, budget_minutes)
     # Bad input is refused here, before anything is started.
-    overrides = own_text(corpus, preset, overlay, settings or ())
+    overrides = own_text(corpus, preset, overlay, settings)
     resolved = resolve_config(find_preset(preset), overlay, overrides)
     root = data_root()
     prepare_environment(root)

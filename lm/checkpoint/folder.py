@@ -3,6 +3,7 @@
 import logging
 import re
 import shutil
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -79,6 +80,8 @@ class CheckpointWriter:
         self._on_checkpoint = on_checkpoint
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._pending: Future[None] | None = None
+        self.seconds = 0.0
+        """What the last checkpoint took, `on_checkpoint` included."""
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob(f"{PARTIAL_PREFIX}*"):
             shutil.rmtree(path, ignore_errors=True)
@@ -94,11 +97,13 @@ class CheckpointWriter:
         self._pending = self._executor.submit(self._write, checkpoint, pinned)
 
     def _write(self, checkpoint: Checkpoint, pinned: frozenset[int]) -> None:
+        started = time.perf_counter()
         path = checkpoint_path(self._folder, checkpoint.step)
         write_checkpoint(path, checkpoint)
         if self._on_checkpoint is not None:
             self._on_checkpoint(checkpoint.step, path)
         rotate(self._folder, keep=self._keep, pinned=pinned)
+        self.seconds = time.perf_counter() - started
 
     def wait(self) -> None:
         """Wait until nothing is being written, and raise what went wrong."""

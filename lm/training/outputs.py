@@ -29,6 +29,11 @@ class Outputs:
     """State in the newest checkpoint."""
     saved_at: float = field(default_factory=time.perf_counter)
 
+    @property
+    def save_s(self) -> float:
+        """Seconds that the last checkpoint took to write."""
+        return 0.0 if self.writer is None else self.writer.seconds
+
     def write_metrics(self, step: int, metrics: Metrics) -> None:
         """Write a line that a resumed run writes with the same values."""
         self._write(self.metrics, step, metrics)

@@ -5,6 +5,7 @@ newest intact checkpoint and ends with the same files, bit for bit on one CPU ty
 count.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
@@ -67,6 +68,7 @@ def _check_processes(job: TrainJob, processes: Processes) -> None:
 
 
 def _build_or_resume(job: TrainJob, processes: Processes) -> tuple[TrainingRun, Checkpoint | None]:
+    started = time.perf_counter()
     plan = choose_plan(job.model_config, job.train_config, job.options)
     splits = open_splits(job)
     place = choose_token_place(plan.device, job.options, size_bytes=splits.train.size_bytes)
@@ -77,9 +79,10 @@ def _build_or_resume(job: TrainJob, processes: Processes) -> tuple[TrainingRun, 
         check_same_config(checkpoint, facts, folder=job.output_dir)
         plan = take_over_plan(plan, checkpoint)
     run = build_run(job, plan, splits, processes)
+    run.clock.started = started  # a large corpus takes seconds to be looked through
     if checkpoint is not None:
         restore(run, checkpoint)
-        run.clock.elapsed_before_s = run.state.elapsed_s
+        run.clock.take_over(elapsed_s=run.state.elapsed_s, setup_s=run.state.setup_s)
     return run, checkpoint
 
 

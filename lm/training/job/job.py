@@ -75,7 +75,7 @@ class TrainResult:
     num_skipped: int
     """Steps skipped as spikes."""
     seconds: float
-    """Seconds of the run over all resumptions, start-up excluded."""
+    """Seconds of the run over all resumptions, from opening the shards to the last file."""
     nondeterminism: str = ""
     """Why it may not: `clock` (`max_minutes`) or `device` (a GPU without `deterministic`)."""
     environment: Mapping[str, object] = field(default_factory=dict)

@@ -4,30 +4,55 @@ import time
 from dataclasses import dataclass, field
 
 RESERVE_FACTOR = 1.2
-"""How many times the measured validation time is reserved for the last validation."""
+"""How many times the measured seconds of the ending are reserved: a busy machine varies."""
 
 
 @dataclass
 class Clock:
-    """Wall-clock seconds of a run, and its budget, 0 for none."""
+    """Wall-clock seconds of a run, and its budget, 0 for none.
+
+    Set aside are the seconds before the steps run at full speed (loading, compiling, the first
+    validation) and, as measured so far, those of the ending. The rest is shared out to the steps.
+    """
 
     budget_s: float
     elapsed_before_s: float = 0.0
     """Seconds spent before this process took over."""
+    setup_s: float = 0.0
+    """Seconds up to the end of each process's first step, in which it compiles."""
     validation_s: float = 0.0
     """Seconds that the last validation took."""
+    save_s: float = 0.0
+    """Seconds that the last checkpoint took; the ending writes one, and the weights."""
+    step_s: float = 0.0
+    """Seconds of the last step, with those that the device had begun before it."""
     started: float = field(default_factory=time.perf_counter)
 
     def elapsed_s(self) -> float:
         """Return the seconds of the run so far."""
         return self.elapsed_before_s + time.perf_counter() - self.started
 
+    def take_over(self, *, elapsed_s: float, setup_s: float) -> None:
+        """Continue the time of a run that another process began."""
+        self.elapsed_before_s, self.setup_s = elapsed_s, setup_s
+
+    def end_setup(self) -> None:
+        """Count this process's seconds so far as spent before the steps."""
+        self.setup_s += time.perf_counter() - self.started
+
+    @property
+    def reserved_s(self) -> float:
+        """Seconds that the ending is expected to take."""
+        return RESERVE_FACTOR * (self.validation_s + self.save_s + self.step_s)
+
     def share(self) -> float:
-        """Return the share of the training time that is used up; 0 without a budget."""
-        available = self.budget_s - RESERVE_FACTOR * self.validation_s
+        """Return the share of the steps' time that is used up; 0 without a budget."""
         if self.budget_s <= 0:
             return 0.0
-        return 1.0 if available <= 0 else min(1.0, self.elapsed_s() / available)
+        available_s, elapsed_s = self.budget_s - self.reserved_s, self.elapsed_s()
+        if elapsed_s >= available_s:
+            return 1.0
+        return (elapsed_s - self.setup_s) / (available_s - self.setup_s)
 
 
 @dataclass

@@ -156,7 +156,8 @@ def snapshot(run: TrainingRun, *, metrics_text: str) -> Checkpoint:
     if run.average is not None:
         weights = plain_state_dict(run.average.state_dict())
         tensors |= {f"average.{name}": copy_to_cpu(tensor) for name, tensor in weights.items()}
-    run.state = replace(run.state, elapsed_s=run.clock.elapsed_s())
+    clock = run.clock
+    run.state = replace(run.state, elapsed_s=clock.elapsed_s(), setup_s=clock.setup_s)
     facts = {
         "config": run.config_facts,
         "state": state_to_json(run.state),

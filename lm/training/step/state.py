@@ -46,6 +46,8 @@ class TrainState:
     """The lowest validation loss."""
     elapsed_s: float = 0.0
     """Seconds spent, over all resumptions; of the machine, not of the result."""
+    setup_s: float = 0.0
+    """Part of them before the steps, in which each process loaded and compiled."""
 
 
 def state_to_json(state: TrainState) -> JsonObject:

@@ -42,6 +42,7 @@ def take_step(run: TrainingRun) -> None:
     run.stopwatch.add_host(host_s=seconds, waited_s=waited_s)
     if run.ahead is None:
         run.stopwatch.add_steps(1, seconds)
+        run.clock.step_s = seconds
 
 
 def _finish_first_step(run: TrainingRun, started: float) -> None:
@@ -49,6 +50,7 @@ def _finish_first_step(run: TrainingRun, started: float) -> None:
     if run.device.type == "cuda":
         torch.cuda.synchronize(run.device)
     run.first_step_s = time.perf_counter() - started
+    run.clock.end_setup()
     run.stopwatch.started = None
 
 

@@ -49,7 +49,7 @@ TARGETS = (
         corpus="openwebtext",
         vocab_size=32_000,
         num_tokens=0,
-        command="owt run --preset openwebtext --set train_lm.max_minutes=90",
+        command="owt run --preset leaderboard --budget-minutes 90",
         needs="a GPU: 90 minutes of one H100, by the course",
     ),
 )

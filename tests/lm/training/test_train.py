@@ -1,6 +1,7 @@
 """Tests of `lm/training/train.py` and of what it uses: loop, step, run, outputs, resume."""
 
 import _thread
+import importlib
 import json
 import logging
 import threading
@@ -295,11 +296,13 @@ def test_more_processes_than_there_are_is_an_error(job: TrainJob) -> None:
 
 def test_a_clock_ends_the_run_in_time_and_marks_it(tmp_path: Path, job: TrainJob) -> None:
     """A budget of four seconds is kept, validation included; the rate has come down by then."""
+    importlib.import_module("torch._dynamo")  # seconds, which the first optimizer would take
     config = replace(BRIEF, max_steps=10**6, max_minutes=4 / 60, log_interval=1)
     result = train(replace(job, train_config=config))
     metrics = lines(tmp_path / "metrics.jsonl")
     assert (result.deterministic, result.nondeterminism) == (False, "clock")
-    assert result.seconds < 6
+    assert result.seconds < 5  # the budget, and a busy machine
+    assert result.step > BRIEF.warmup_steps
     assert metrics[0]["step"] == 0
     assert "valid/loss" in metrics[0]
     assert result.valid_loss is not None

@@ -85,6 +85,28 @@ def test_the_clock_reserves_the_time_of_a_validation() -> None:
     assert Clock(0.0).share() == 0.0
 
 
+def test_the_schedule_begins_after_compiling_and_ends_before_saving() -> None:
+    """What is not spent on steps moves no schedule; a resumed run counts each process's setup."""
+    clock = Clock(100.0)
+    clock.started -= 20.0  # 20 seconds ago
+    clock.end_setup()
+    assert clock.share() < 0.001
+    clock.save_s, clock.step_s = 20.0, 5.0  # 30 seconds with the margin
+    clock.started -= 25.0
+    assert clock.share() == pytest.approx(0.5, abs=0.001)
+
+    resumed = Clock(100.0)
+    resumed.take_over(elapsed_s=clock.elapsed_s(), setup_s=clock.setup_s)
+    resumed.save_s, resumed.step_s = clock.save_s, clock.step_s
+    assert resumed.share() == pytest.approx(0.5, abs=0.001)
+    resumed.started -= 10.0
+    resumed.end_setup()
+    assert resumed.setup_s == pytest.approx(30.0, abs=0.01)
+    assert resumed.share() == pytest.approx(25 / 40, abs=0.001)
+    resumed.started -= 15.0
+    assert resumed.share() == 1.0
+
+
 def test_the_peak_is_that_of_a_processor() -> None:
     """Between a billion and a quadrillion products a second."""
     assert 1e9 < measure_peak_flops(torch.device("cpu"), "fp32") < 1e15

@@ -8,10 +8,11 @@ import pytest
 
 from artifacts.record import Record
 from artifacts.store import list_records, open_store
-from lm.config import ModelConfig, RunOptions
+from lm.config import ModelConfig, RunOptions, TrainConfig
 from tasks.corpus.text import text_bytes
 from tasks.execution.prediction import Outlook, Prediction, predict_work
 from tasks.stage import prediction_of
+from tasks.train_lm import TrainingSettings, predict
 from tasks.train_tokenizer import TRAIN_TOKENIZER
 from tokenizer.config import TokenizerConfig
 
@@ -51,6 +52,13 @@ def test_the_nearest_amount_of_work_is_scaled(record: Record) -> None:
     small = replace(record, seconds=1.0, statistics={"size_bytes": 1000})
     found = predict_work(outlook(small, large), STAGE, 2 * 10**9, text_bytes)
     assert found.seconds == 2000.0
+
+
+def test_a_training_by_the_clock_takes_its_budget() -> None:
+    """Its steps are only a bound that no machine reaches, so they predict no work."""
+    clock = TrainConfig(max_steps=10**6, max_minutes=90.0)
+    found = predict(TrainingSettings(model=ModelConfig(), train_lm=clock), outlook())
+    assert (found.seconds, found.flops) == (5400.0, None)
 
 
 def test_an_unknown_amount_is_not_predicted(record: Record) -> None:
