@@ -163,7 +163,7 @@ def check_training(source: random.Random, characters: list[str]) -> bytes | None
             return data
     vocab = build_vocab(expected, SPECIAL_TOKENS[:1])
     ids = reference.encode(data, vocab, expected, SPECIAL_TOKENS[:1])
-    encoder = FastEncoder(vocab, expected, SPECIAL_TOKENS[:1])
+    encoder = FastEncoder.from_vocab(vocab, expected, SPECIAL_TOKENS[:1])
     return None if encoder.encode(data) == ids else data
 
 
@@ -203,7 +203,7 @@ def main() -> None:
         mergeable_ranks={t: i for i, t in tokenizer.vocab.items() if i not in specials.values()},
         special_tokens=specials,
     )
-    encoder = FastEncoder(tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens)
+    encoder = FastEncoder.from_vocab(tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens)
     source = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
         checks = {

@@ -59,6 +59,7 @@ JUDGES = {
     "tokenizer/encoding/tokenizer.py": f"{_ENCODING} {_SHARDS}",
     "tokenizer/formats/byte_level.py": _FORMATS,
     "tokenizer/formats/gpt2.py": _FORMATS,
+    "tokenizer/formats/merge_ids.py": f"{_TOKENIZER}/formats/test_merge_ids.py {_FORMATS}",
     "tokenizer/formats/hugging_face.py": f"{_TOKENIZER}/formats",
     "tokenizer/formats/tiktoken.py": _FORMATS,
     "tokenizer/formats/vocabulary.py": f"{_TOKENIZER}/test_reference.py {_FORMATS}",

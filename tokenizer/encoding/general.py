@@ -10,6 +10,7 @@ import regex
 from numpy.typing import NDArray
 
 from tokenizer.encoding.merging import merge_pretoken
+from tokenizer.formats.merge_ids import merge_ids
 from tokenizer.patterns import resolve_pattern
 from tokenizer.pretokenize import split_text
 from tokenizer.special_tokens import compile_special_tokens, cut_at_special_tokens
@@ -113,4 +114,4 @@ class PretokenCache(dict[str, tuple[int, ...]]):
     def _merge_tables(self) -> "Merges":
         from tokenizer.encoding.merge_tables import merge_tables
 
-        return merge_tables(self._ids, self._merges)
+        return merge_tables(self._ids, merge_ids(self._ids, self._merges))

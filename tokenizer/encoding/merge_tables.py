@@ -1,11 +1,11 @@
 """The merges of a vocabulary in the tables that kernels read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tokenizer.config import NUM_BYTES
+from tokenizer.formats.merge_ids import MergeIds
 from tokenizer.kernels.encoding.ranked_merges import (
     EMPTY,
     FILTER_WORDS,
@@ -16,25 +16,21 @@ from tokenizer.kernels.encoding.ranked_merges import (
 )
 
 
-def merge_tables(ids: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]]) -> Merges:
-    """Make the tables; a few tens of milliseconds for 50,000 merges.
+def merge_tables(ids: Mapping[bytes, int], merges: MergeIds) -> Merges:
+    """Make the tables; a few milliseconds for 50,000 merges.
 
     Raises:
         ValueError: The vocabulary is larger than the tables can hold.
     """
     num_ids = max(ids.values()) + 1
-    if num_ids > MAX_TOKENS or len(merges) >= MAX_RANK:
+    left, right, merged = merges
+    if num_ids > MAX_TOKENS or len(left) >= MAX_RANK:
         raise ValueError(
-            f"a vocabulary of {num_ids} ids and {len(merges)} merges is too large for "
+            f"a vocabulary of {num_ids} ids and {len(left)} merges is too large for "
             f"the fast encoder; it takes up to {MAX_TOKENS} ids"
         )
-    left, right = (
-        np.fromiter(map(ids.__getitem__, tokens), np.int32, len(merges))
-        for tokens in ([pair[0] for pair in merges], [pair[1] for pair in merges])
-    )
-    merged = _merged_ids(ids, merges)
     byte_ids = np.array([ids[bytes([byte])] for byte in range(NUM_BYTES)], dtype=np.int32)
-    num_slots = 2 ** int(np.ceil(np.log2(2 * len(merges) + 16)))
+    num_slots = 2 ** int(np.ceil(np.log2(2 * len(left) + 16)))
     slots = np.full(num_slots, EMPTY, np.uint64)
     filter_bits = np.zeros(FILTER_WORDS, np.uint64)
     enter_merges(slots, filter_bits, left, right)
@@ -53,15 +49,3 @@ def merge_tables(ids: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]]
         right_ids=right,
         merged_ids=merged,
     )
-
-
-def _merged_ids(
-    ids: Mapping[bytes, int], merges: Sequence[tuple[bytes, bytes]]
-) -> NDArray[np.int32]:
-    """Return the ids of the tokens that the merges make."""
-    made = [*map(b"".join, merges)]
-    place = slice(NUM_BYTES, NUM_BYTES + len(merges))
-    # Nearly every vocabulary has them there and in this order: half the time of looking them up.
-    if list(ids)[place] == made:
-        return np.fromiter(ids.values(), np.int32, len(ids))[place]
-    return np.fromiter(map(ids.__getitem__, made), np.int32, len(made))

@@ -11,6 +11,7 @@ from tokenizer.encoding.decode import IncrementalDecoder, token_bytes
 from tokenizer.encoding.encoder import Encoder
 from tokenizer.encoding.general import GeneralEncoder
 from tokenizer.formats.loading import load_vocabulary
+from tokenizer.formats.merge_ids import merge_ids
 from tokenizer.formats.vocabulary import check_vocab, read_vocabulary_files
 from tokenizer.patterns import is_gpt2_pattern
 from tokenizer.special_tokens import END_OF_TEXT, check_encodable, check_special_tokens
@@ -84,6 +85,7 @@ class Tokenizer:
             ids.setdefault(token.encode("utf-8"), len(ids))
         self.vocab = {token_id: token for token, token_id in ids.items()}
         self._ids = ids
+        self._merge_ids = merge_ids(ids, self.merges)
         self.special_token_ids = {token: ids[token.encode()] for token in self.special_tokens}
         self._is_fast = is_gpt2_pattern(pattern)
         self._fast_encoder: FastEncoder | None = None
@@ -191,9 +193,7 @@ class Tokenizer:
             # Numba takes half a second to import and start, so short texts do without.
             from tokenizer.encoding.fast import FastEncoder
 
-            self._fast_encoder = FastEncoder(
-                self.vocab, self.merges, self.special_tokens, ids=self._ids
-            )
+            self._fast_encoder = FastEncoder(self._ids, self._merge_ids, self.special_tokens)
         return self._fast_encoder
 
 

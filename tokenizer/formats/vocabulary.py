@@ -13,6 +13,7 @@ from pathlib import Path
 from tokenizer.config import NUM_BYTES
 from tokenizer.formats.gpt2 import format_merges, format_vocab, read_merges, read_vocab
 from tokenizer.formats.hugging_face import format_tokenizer_json
+from tokenizer.formats.merge_ids import MISSING, first_fault, merge_ids
 from tokenizer.formats.tiktoken import format_ranks
 from tokenizer.special_tokens import check_special_tokens
 
@@ -63,35 +64,35 @@ def check_vocab(vocab: Mapping[int, bytes], merges: Sequence[tuple[bytes, bytes]
         raise ValueError(f"token {twice!r} has two ids; each token must have one")
     if b"" in ids:
         raise ValueError(f"the token with id {ids[b'']} is empty; a token must have a byte or more")
-    missing = [byte for byte in range(NUM_BYTES) if bytes([byte]) not in ids]
-    if missing:
-        raise ValueError(f"byte {missing[0]} has no token; all {NUM_BYTES} bytes must have one")
-    _check_merges(merges, ids)
+    byte_ids = [ids.get(bytes([byte]), MISSING) for byte in range(NUM_BYTES)]
+    if MISSING in byte_ids:
+        missing = byte_ids.index(MISSING)
+        raise ValueError(f"byte {missing} has no token; all {NUM_BYTES} bytes must have one")
+    number = first_fault(merge_ids(ids, merges), byte_ids, len(ids))
+    if number is not None:
+        raise ValueError(_fault_text(merges, number, ids))
 
 
-def _check_merges(merges: Sequence[tuple[bytes, bytes]], ids: Mapping[bytes, int]) -> None:
-    made = {bytes([byte]) for byte in range(NUM_BYTES)}
-    seen: set[tuple[bytes, bytes]] = set()
-    for number, pair in enumerate(merges):
-        merged = pair[0] + pair[1]
-        if pair[0] in made and pair[1] in made and merged in ids and pair not in seen:
-            seen.add(pair)
-            made.add(merged)
-            continue
-        merge = f"merge {number} ({pair[0]!r} and {pair[1]!r})"
-        if pair in seen:
-            raise ValueError(f"{merge} is given twice")
-        for token in (*pair, merged):
-            if token not in ids:
-                raise ValueError(
-                    f"{merge} refers to token {token!r}, which the vocabulary does not have; "
-                    "the two belong to different tokenizers"
-                )
-        unmade = pair[0] if pair[0] not in made else pair[1]
-        raise ValueError(
-            f"{merge} joins token {unmade!r}, which no earlier merge makes; merges must be in the "
-            "order in which they were learned"
-        )
+def _fault_text(
+    merges: Sequence[tuple[bytes, bytes]], number: int, ids: Mapping[bytes, int]
+) -> str:
+    """Say why a merge cannot be."""
+    pair = merges[number]
+    merge = f"merge {number} ({pair[0]!r} and {pair[1]!r})"
+    if pair in merges[:number]:
+        return f"{merge} is given twice"
+    for token in (*pair, pair[0] + pair[1]):
+        if token not in ids:
+            return (
+                f"{merge} refers to token {token!r}, which the vocabulary does not have; "
+                "the two belong to different tokenizers"
+            )
+    made = {left + right for left, right in merges[:number]}
+    unmade = next(token for token in pair if len(token) > 1 and token not in made)
+    return (
+        f"{merge} joins token {unmade!r}, which no earlier merge makes; merges must be in the "
+        "order in which they were learned"
+    )
 
 
 def check_complete(

@@ -24,7 +24,7 @@ VOCAB, MERGES = reference.train_bpe(SAMPLE.encode(), 380, [END_OF_TEXT])
 def test_ids_are_the_reference_s(parts: list[bytes], piece_bytes: int) -> None:
     """Text in which pretokens come back, long and short ones, is encoded as the reference does."""
     data = b" ".join(parts * 3) + END_OF_TEXT.encode() + b" x".join(parts)
-    encoder = FastEncoder(VOCAB, MERGES, [END_OF_TEXT])
+    encoder = FastEncoder.from_vocab(VOCAB, MERGES, [END_OF_TEXT])
     encoder.piece_bytes = piece_bytes
     assert encoder.encode(data) == reference.encode(data, VOCAB, MERGES, [END_OF_TEXT])
 
@@ -37,7 +37,7 @@ WORDS += ["\u00e9\u4e2d\u2019".encode() * 3 + b"%d" % number for number in range
 @pytest.mark.parametrize(("num_slots", "max_slots"), [(128, 128), (128, 512), (128, 2**16)])
 def test_a_small_table_gives_the_same_ids(num_slots: int, max_slots: int) -> None:
     """With room for a few pretokens, growing or not, the ids are those of the reference."""
-    encoder = FastEncoder(VOCAB, MERGES)
+    encoder = FastEncoder.from_vocab(VOCAB, MERGES)
     encoder.known = KnownPretokens(np.uint16, num_slots=num_slots, max_slots=max_slots)
     for count in (100, 1000, 300):
         data = b"".join(WORDS[:count] * 2)
@@ -48,7 +48,7 @@ def test_threads_share_what_they_know() -> None:
     """Twins on several threads give the reference's ids, and each new pretoken is entered once."""
     source = random.Random(0)
     texts = [b"".join(source.choices(WORDS, k=400)) for _ in range(60)]
-    first = FastEncoder(VOCAB, MERGES)
+    first = FastEncoder.from_vocab(VOCAB, MERGES)
     first.known = KnownPretokens(np.uint16, num_slots=2**12)
     twins = [first.twin() for _ in range(4)]
     with ThreadPoolExecutor(len(twins)) as pool:
@@ -63,7 +63,7 @@ def test_threads_share_what_they_know() -> None:
 def test_wide_ids_take_two_words(extra: int) -> None:
     """Beyond 65,536 ids the output has 32 bits an id, and the same ids."""
     vocab = dict(VOCAB) | {len(VOCAB) + index: b"unused%d" % index for index in range(extra)}
-    encoder = FastEncoder(vocab, MERGES, [END_OF_TEXT])
+    encoder = FastEncoder.from_vocab(vocab, MERGES, [END_OF_TEXT])
     expected = reference.encode(SAMPLE.encode(), VOCAB, MERGES, [END_OF_TEXT])
     assert encoder.encode(SAMPLE.encode()) == expected
     assert id_dtype(len(vocab)) == (np.uint32 if extra else np.uint16)
@@ -71,7 +71,9 @@ def test_wide_ids_take_two_words(extra: int) -> None:
 
 def test_separators_are_reported() -> None:
     """The places after each separator are given, and only after that special token."""
-    encoder = FastEncoder({**VOCAB, len(VOCAB): b"<pad>"}, MERGES, [END_OF_TEXT, "<pad>"])
+    encoder = FastEncoder.from_vocab(
+        {**VOCAB, len(VOCAB): b"<pad>"}, MERGES, [END_OF_TEXT, "<pad>"]
+    )
     text = f"a{END_OF_TEXT}<pad>b{END_OF_TEXT}{END_OF_TEXT}".encode()
     data = np.frombuffer(text.ljust(len(text) + PADDING_BYTES, b"\0"), np.uint8)
     out = np.empty(len(data), np.uint16)
@@ -84,4 +86,4 @@ def test_separators_are_reported() -> None:
 def test_too_large_a_vocabulary_is_refused() -> None:
     """A vocabulary beyond what a slot can hold is refused with the limit."""
     with pytest.raises(ValueError, match="too large for the fast encoder"):
-        FastEncoder({2**21: b"x"}, [])
+        FastEncoder.from_vocab({2**21: b"x"}, [])

@@ -3,6 +3,7 @@
 import pytest
 
 from tokenizer.encoding.merge_tables import merge_tables
+from tokenizer.formats.merge_ids import merge_ids
 from tokenizer.formats.vocabulary import build_vocab
 from tokenizer.kernels.encoding.ranked_merges import MAX_RANK, MAX_TOKENS
 
@@ -13,16 +14,19 @@ def test_two_bytes_have_the_rank_of_their_merge_and_no_other() -> None:
     """Merges of longer tokens leave no rank behind, not even at the last bytes."""
     merges = [(b"a", b"b"), (b"ab", b"c"), (b"d", b"ab"), (b"\xff", b"\xff"), (b"ab", b"ab")]
     ids = {token: token_id for token_id, token in build_vocab(merges, []).items()}
-    ranks = merge_tables(ids, merges).byte_ranks
+    ranks = merge_tables(ids, merge_ids(ids, merges)).byte_ranks
     expected = {ord("a") << 8 | ord("b"): 0, 0xFFFF: 3}
     assert {int(at): int(ranks[at]) for at in (ranks != MAX_RANK).nonzero()[0]} == expected
-    without_last = merge_tables(ids, merges[:3]).byte_ranks
+    without_last = merge_tables(ids, merge_ids(ids, merges[:3])).byte_ranks
     assert (without_last != MAX_RANK).nonzero()[0].tolist() == [ord("a") << 8 | ord("b")]
 
 
 def test_what_the_tables_cannot_hold_is_refused() -> None:
     """The limits are inclusive, and the error names both numbers."""
+    merge = (b"a", b"b")
+    small, large = IDS | {b"ab": 256}, IDS | {b"ab": MAX_TOKENS}
+    many, one = merge_ids(small, [merge] * MAX_RANK), merge_ids(large, [merge])
     with pytest.raises(ValueError, match=f"257 ids and {MAX_RANK} merges is too large"):
-        merge_tables(IDS | {b"ab": 256}, [(b"a", b"b")] * MAX_RANK)
+        merge_tables(small, many)
     with pytest.raises(ValueError, match=f"{MAX_TOKENS + 1} ids and 1 merges is too large"):
-        merge_tables(IDS | {b"ab": MAX_TOKENS}, [(b"a", b"b")])
+        merge_tables(large, one)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.tokenizer.samples import SAMPLE
 from tokenizer import reference
 from tokenizer.encoding.merge_tables import merge_tables
+from tokenizer.formats.merge_ids import merge_ids
 from tokenizer.kernels.encoding.listed_merges import merge_by_lists
 from tokenizer.kernels.encoding.ranked_merges import (
     MAX_RANK,
@@ -21,7 +22,7 @@ from tokenizer.kernels.encoding.ranked_merges import (
 
 VOCAB, MERGES = reference.train_bpe(SAMPLE.encode() + b"aaaaaaaa aaab" * 9, 400, [])
 IDS = {token: token_id for token_id, token in VOCAB.items()}
-TABLES = merge_tables(IDS, MERGES)
+TABLES = merge_tables(IDS, merge_ids(IDS, MERGES))
 # What the sample is made of, so that merges apply, and other bytes, so that they do not.
 pretokens = st.one_of(
     st.text("a b", min_size=1, max_size=60).map(str.encode),
@@ -95,7 +96,8 @@ def test_an_unusual_order_of_merges_is_merged_leftmost() -> None:
     """A token that two merges make, and that merges with itself, is still merged from the left."""
     merges = [(b"b", b"c"), (b"a", b"b"), (b"a", b"bc"), (b"ab", b"c"), (b"abc", b"abc")]
     tokens = [bytes([byte]) for byte in range(256)] + [b"bc", b"ab", b"abc", b"abcabc"]
-    tables = merge_tables({token: token_id for token_id, token in enumerate(tokens)}, merges)
+    token_ids = {token: token_id for token_id, token in enumerate(tokens)}
+    tables = merge_tables(token_ids, merge_ids(token_ids, merges))
     for text in (b"abc" * 5, b"abcabcab", b"ababcabc" * 3):
         ids = np.zeros(len(text), np.int32)
         data = np.frombuffer(text, np.uint8)
