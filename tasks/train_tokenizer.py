@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from artifacts.store import record_of
 from tasks.context import RunContext, store_of
 from tasks.corpus.text import known_text_bytes, text_name
 from tasks.execution.building import Built, build_once
+from tasks.execution.count_tree import add_up_on_cluster
 from tasks.execution.kernels import wait_until_compiled
 from tasks.execution.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Stage, perform_by
@@ -25,6 +27,7 @@ from tasks.watching.progress import progress
 from tokenizer.config import TokenizerConfig
 
 if TYPE_CHECKING:
+    from tokenizer.training.counts import PretokenCounts
     from tokenizer.training.train import MergeResult
 
 STAGE = "train_tokenizer"
@@ -88,14 +91,13 @@ def _train(
     context: RunContext, config: TokenizerConfig, counts: Reference, staging: Staging
 ) -> JsonObject:
     from tokenizer.formats.vocabulary import build_vocab, save_vocabulary
-    from tokenizer.training.count_tables import read_counts
     from tokenizer.training.train import train_merges
 
     wait_until_compiled("merge", context.kernel_cache)
-    parts = local_files(store_of(context), counts, "part-*.parquet")
+    total = _total(context, counts)
     with progress("train tokenizer", unit="merges", guard=partial(confirm, staging)) as on_progress:
         result = train_merges(
-            read_counts(parts),
+            total,
             config.num_merges,
             tie_break=config.tie_break,
             checkpoint_path=staging.workdir / CHECKPOINT,
@@ -114,6 +116,18 @@ def _train(
     for path in sorted(folder.iterdir()):
         add_part(staging, path, path.name)
     return {**_statistics(result), "public_verdict": _verdict(context, config, counts, result)}
+
+
+def _total(context: RunContext, counts: Reference) -> PretokenCounts:
+    """Return the counts of the whole text."""
+    from tokenizer.training.count_tables import read_counts
+
+    store, parts = store_of(context), "part-*.parquet"
+    if context.cluster is None:
+        return read_counts(local_files(store, counts, parts))
+    files = record_of(store, counts).files
+    names = sorted(file.name for file in files if fnmatchcase(file.name, parts))
+    return add_up_on_cluster(context, counts, names)
 
 
 def _verdict(

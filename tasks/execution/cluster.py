@@ -1,4 +1,4 @@
-"""Byte ranges on a Dask cluster: its workers share the artifact store with us, and nothing else.
+"""Work on a Dask cluster: its workers share the artifact store with us, and nothing else.
 
 `distributed` is used directly, without Prefect's task runner for it: docs/decisions/0011-dask.md.
 Imports nothing heavy, because the configuration names a cluster.
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from tasks.context import RunContext
+
+Result = TypeVar("Result")
 
 CONNECT_TIMEOUT_S = 15
 """Seconds for the scheduler to answer, and then for its first worker."""
@@ -107,23 +109,35 @@ def num_threads(client: Client) -> int:
 def perform_range(
     module: str, function: str, arguments: dict[str, Any], number: int, start: int, stop: int
 ) -> None:
-    """Perform one range in a Dask worker; tries again after a storage or network error.
+    """Perform one range in a Dask worker.
 
     The task is sent by name: each machine runs the code that it has installed.
     """
+    range_task = getattr(importlib.import_module(module), function)
+
+    def work(here: RunContext) -> None:
+        range_task.fn(**{**arguments, "context": here}, number=number, start=start, stop=stop)
+
+    perform_in_worker(arguments["context"], work)
+
+
+def perform_in_worker(context: RunContext, work: Callable[[RunContext], Result]) -> Result:
+    """Do a piece of a stage in a Dask worker, with the worker's own folder for caches.
+
+    It is tried again after a storage or network error, by the rules of the thread runner.
+    """
     from tasks.execution.retry import is_transient
 
-    range_task = getattr(importlib.import_module(module), function)
-    context: RunContext = arguments["context"]
     here = replace(context, root=str(worker_folder()))
-    for attempt in range(context.retries + 1):
+    attempt = 0
+    while True:
         try:
-            range_task.fn(**{**arguments, "context": here}, number=number, start=start, stop=stop)
-            return
+            return work(here)
         except Exception as error:
             if attempt == context.retries or not is_transient(error):
                 raise
-            time.sleep(context.retry_delay_s * 2**attempt)
+        time.sleep(context.retry_delay_s * 2**attempt)
+        attempt += 1
 
 
 def worker_folder() -> Path:
@@ -133,14 +147,14 @@ def worker_folder() -> Path:
     return Path(get_worker().local_directory) / "owt"
 
 
-def explain_killed(error: BaseException, description: str, start: int, stop: int) -> BaseException:
-    """Return the error of a range, in our words where its workers died."""
+def explain_killed(error: BaseException, description: str, what: str) -> BaseException:
+    """Return the error of a piece of work, in our words where its workers died."""
     from distributed.scheduler import KilledWorker
 
     if not isinstance(error, KilledWorker):
         return error
     return RuntimeError(
-        f"{description}: {error.allowed_failures + 1} workers died while they had the bytes "
-        f"{start} to {stop}; the last one was {error.last_worker.address}; look at its log and its "
-        "memory, or at this part of the text"
+        f"{description}: {error.allowed_failures + 1} workers died while they had {what}; "
+        f"the last one was {error.last_worker.address}; look at its log and its memory, or at this "
+        "part of the text"
     )

@@ -81,7 +81,8 @@ def map_ranges(
             except Exception as error:
                 if context.cluster is None:
                     raise
-                raise explain_killed(error, description, *ranges[number]) from error
+                what = "the bytes {} to {}".format(*ranges[number])
+                raise explain_killed(error, description, what) from error
             done += sizes[number]
             on_progress(done, total)
 

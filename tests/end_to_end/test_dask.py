@@ -99,14 +99,16 @@ def hashes(url: str) -> dict[str, dict[str, str]]:
 def test_a_cluster_gives_the_bytes_of_threads_though_a_worker_dies(
     prefect_server: None, settings: list[str], tmp_path: Path
 ) -> None:
-    """Two workers that share nothing but S3; one is killed in the middle of a stage."""
+    """Workers that share nothing but S3; one is killed as it counts, one as it adds counts up."""
+    settings = [*settings, "tokenizer.range_bytes=2048"]  # enough parts that each worker adds up
     run_in(tmp_path / "threads")([*settings, "run.store=s3://tests/threads"])
     with cluster(tmp_path / "machines") as machines:
         machines.start_worker()
         machines.start_worker(dies_at="second")
+        machines.start_worker(dies_at="sum")
         on_dask = ["run.runner=dask", f"run.dask_address={machines.address}"]
         summary = run_in(tmp_path / "dask")([*settings, *on_dask, "run.store=s3://tests/dask"])
-        assert machines.num_dead == 1
+        assert machines.num_dead == 2
     assert len(built(summary)) == len(summary["stages"])
     assert hashes("s3://tests/dask") == hashes("s3://tests/threads")
 

@@ -42,4 +42,4 @@ def test_a_scheduler_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_error_of_the_range_itself_stays_as_it_is() -> None:
     """Only the death of workers needs other words."""
     error = ValueError("d_model")
-    assert explain_killed(error, "count pretokens", 0, 10) is error
+    assert explain_killed(error, "count pretokens", "the bytes 0 to 10") is error
