@@ -13,7 +13,7 @@ skip() {
 }
 
 mirror=$(grep -rhoE "https?://[^ ]+/debian/?( |$)" /etc/apt/sources.list* | head -n 1 | tr -d ' ' || true)
-timeout 300 debootstrap --variant=minbase \
+timeout 600 debootstrap --variant=minbase \
     --include=ca-certificates,python3,python3-dev,python3-pip,gcc,g++ \
     bookworm "$root" "${mirror:-http://deb.debian.org/debian}" > "$folder/debootstrap.log" 2>&1 ||
     skip "debootstrap gets no Debian: $(tail -n 1 "$folder/debootstrap.log")"

@@ -1,12 +1,18 @@
 """What `owt deploy` tells a server: pools, automations, and which restarts are refused."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cli.deploy import deploy, parse_environment
 from flows.deploying.automations import end_silent_runs, ensure_automation, restart_killed_runs
+from flows.deploying.deploy import deploy as deploy_to
 from flows.deploying.work_pools import (
     Containers,
     WorkPool,
@@ -99,6 +105,66 @@ def test_a_server_that_is_away_is_named_in_one_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with pytest.raises(ValueError, match="PREFECT_API_URL is not set"):
         deploy()
+
+
+@pytest.fixture
+def refusing_server() -> Iterator[Callable[[dict[str, tuple[int, Any]]], str]]:
+    """Start a server of given answers by path; it takes no order that would create something."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(answers: dict[str, tuple[int, Any]]) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                path = self.path.removeprefix("/api").partition("?")[0]
+                status, body = answers.get(path, (404, "nothing else is asked for"))
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps(body).encode())
+
+            do_GET = do_POST = answer  # noqa: N815 - the library's names
+
+            def log_message(self, *_: object) -> None:
+                """Stay silent."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}/api"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("answers", "problem"),
+    [
+        (
+            {"/admin/version": (401, "who are you?")},
+            "refuses this user; set PREFECT_API_AUTH_STRING",
+        ),
+        (
+            {"/admin/version": (200, "2.20.1"), "/work_pools/filter": (200, [])},
+            r"is Prefect 2\.20\.1, this environment has 3\.",
+        ),
+    ],
+    ids=["wrong password", "another version"],
+)
+def test_a_server_that_cannot_be_worked_with_is_refused_before_anything_is_created(
+    refusing_server: Callable[[dict[str, tuple[int, Any]]], str],
+    answers: dict[str, tuple[int, Any]],
+    problem: str,
+) -> None:
+    """One line with the server's address; the pools come after the question."""
+    url = refusing_server(answers)
+    with (
+        temporary_settings({PREFECT_API_URL: url}),
+        pytest.raises(ValueError, match=problem) as refused,
+    ):
+        list(deploy_to(url, [cpu_pool(1, {})]))
+    assert url in str(refused.value)
 
 
 def test_a_killed_run_starts_again_three_times() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -178,3 +179,36 @@ def test_two_processes_resume_exactly_and_one_takes_over(tmp_path: Path, job: Tr
     assert (tmp_path / "whole" / "metrics.jsonl").read_bytes() == metrics.read_bytes()
     train(replace(two, options=job.options, output_dir=tmp_path / "one"))
     np.testing.assert_allclose(losses(tmp_path / "one"), losses(tmp_path / "whole"), rtol=2e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # eight processes, each of which imports torch
+def test_four_processes_train_as_one_and_two_go_on_when_one_is_killed(
+    tmp_path: Path, job: TrainJob
+) -> None:
+    """A killed rank ends the job; another number of processes goes on with the same batches."""
+    config = replace(job.train_config, max_steps=200, valid_interval=0)
+    long = replace(job, train_config=config, options=replace(job.options, checkpoint_steps=20))
+    write_job(tmp_path / "run.json", replace(long, options=replace(long.options, num_processes=4)))
+    process = start(torchrun_command(tmp_path / "run.json", 4))
+    checkpoints = job.output_dir / "checkpoints"
+    deadline = time.monotonic() + 300
+    while not (checkpoints.exists() and any(step for step, _ in list_checkpoints(checkpoints))):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    ranks = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "lm.training.worker" in child.cmdline()
+    ]
+    assert len(ranks) == 4
+    ranks[-1].kill()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0, output
+    assert 0 < list_checkpoints(checkpoints)[-1][0] < 200
+
+    write_job(tmp_path / "run.json", replace(long, options=replace(long.options, num_processes=2)))
+    finish(torchrun_command(tmp_path / "run.json", 2))
+    train(replace(long, output_dir=tmp_path / "alone"))
+    # Rounding adds up over the steps; another batch would differ by some hundredths.
+    np.testing.assert_allclose(losses(job.output_dir), losses(tmp_path / "alone"), rtol=1e-3)
