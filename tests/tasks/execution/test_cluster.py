@@ -49,6 +49,7 @@ def scheduler() -> Iterator[Any]:
         yield found
 
 
+@pytest.mark.slow
 def test_a_scheduler_without_workers_is_refused(
     monkeypatch: pytest.MonkeyPatch, scheduler: Any
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_scheduler_without_workers_is_refused(
         pass
 
 
+@pytest.mark.slow
 def test_a_worker_of_another_version_is_refused(
     monkeypatch: pytest.MonkeyPatch, scheduler: Any
 ) -> None:
