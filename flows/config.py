@@ -5,6 +5,7 @@ Everything but the section `run` determines what comes out. Imports nothing heav
 
 import dataclasses
 import difflib
+import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -131,7 +132,10 @@ def resolve_config(
         _follow_training_text(merged["corpus"], given)
     _follow_maximum(merged, preset, given)
     try:
-        return TypeAdapter(PipelineConfig).validate_python(merged, extra="forbid")
+        # Strict: `true` is no number, and "3" is none. As JSON, which has lists where we have
+        # tuples; a date of TOML is its text, as it would be in quotes.
+        text = json.dumps(merged, default=str)
+        return TypeAdapter(PipelineConfig).validate_json(text, strict=True, extra="forbid")
     except ValidationError as error:
         raise ValueError(_explain(error)) from None
 
@@ -236,6 +240,8 @@ def _follow_maximum(merged: RawConfig, preset: PipelineConfig, given: set[str]) 
 def _explain(error: "ValidationError") -> str:
     """Put the first complaint of pydantic in one line: field, rule, value."""
     first = error.errors()[0]
+    if first["type"] == "json_invalid":  # half a character, as in a file name that is not UTF-8
+        return "a setting is not valid Unicode text; rename the file, or write the text in UTF-8"
     name = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":

@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 
 EXPERIMENT = "owt-pipeline"
+HOST = "127.0.0.1"
+"""Where the servers that we start listen: on this machine alone."""
 
 MLFLOW_PORT = 5000
 PREFECT_PORT = 4200
 """Ports of `owt ui`, which are those of the tools themselves."""
 
-MLFLOW_PAGE = f"http://127.0.0.1:{MLFLOW_PORT}"
+MLFLOW_PAGE = f"http://{HOST}:{MLFLOW_PORT}"
 """Where `owt ui` serves MLflow's page unless it is told another port."""
 
 PREFECT_ORIGINS = "http://127.0.0.1:4200,http://localhost:4200"
@@ -78,6 +80,15 @@ def set_quiet_defaults() -> None:
     """Turn telemetry off, and keep MLflow from waiting or warning at length."""
     for name, value in QUIET_DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def set_mlflow_hosts(port: int) -> None:
+    """Let MLflow's page be asked by its own names only.
+
+    MLflow's default takes every name that begins like a private address, such as 10.example.com.
+    """
+    names = f"{HOST}:{port},localhost:{port}"
+    os.environ.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", names)
 
 
 def set_prefect_page_address(server: str) -> None:

@@ -3,10 +3,11 @@
     python -m benchmarks.kills --data DIR --out docs/studies/kills.jsonl --kills 1000
 
 A chain is one data root: attempts that are killed, up to ten times, then one that may finish. All
-that was published must be the bytes of an undisturbed run. Attempts are forked from a process that
-has imported everything and compiled the kernels, but has started no thread. Writes one JSON line a
-chain; a campaign that is started again goes on behind the last one. Ends with a table, also without
-a new chain (docs/studies/kills.md).
+that was published must be the bytes of an undisturbed run. A chain starts before a stage that is
+drawn, from a copy of a root that was built so far. Attempts are forked from a process that has
+imported everything and compiled the kernels, but has started no thread. Writes one JSON line a
+chain; a campaign that is started again goes on behind the last one. SIGTERM or Ctrl-C ends it after
+the chain that is under way. Ends with a table, also without a new chain (docs/studies/kills.md).
 """
 
 import argparse
@@ -14,12 +15,16 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 from pathlib import Path
 
-from benchmarks.kills.attempts import make_ready, one_thread
-from benchmarks.kills.chain import Chain, run_chain
+from artifacts.store import open_store
+from benchmarks.kills.attempts import fork_attempt, make_ready, one_thread
+from benchmarks.kills.chain import Chain, differences, finish, hashes, run_chain
+from benchmarks.kills.moments import Moments
 from benchmarks.kills.report import as_table, read_log
+from benchmarks.kills.starts import Start, make_starts
 from flows.cli.serving.shared_server import using_server
 from flows.settings import prepare_environment, set_prefect_api_url
 
@@ -51,26 +56,41 @@ def _campaign(options: argparse.Namespace, done: list[Chain]) -> list[Chain]:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     prepare_environment(options.data / "server")
     made: list[Chain] = []
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: asked.append(number))
     with using_server(options.data / "server") as url:
         set_prefect_api_url(url)
         settings = make_ready(options.data)
         if not one_thread():
             raise RuntimeError("this process has started a thread: a fork would not be sound")
-        whole = run_chain(options.data / "whole", settings, kills=0, draw=random.Random(0))
-        if whole["problems"]:
-            raise RuntimeError(f"the undisturbed run failed: {whole['problems']}")
-        while sum(len(chain["kills"]) for chain in [*done, *made]) < options.kills:
+        root = options.data / "chain"
+        whole, starts = _undisturbed(options.data, root, settings)
+        while sum(len(chain["kills"]) for chain in [*done, *made]) < options.kills and not asked:
             number = len(done) + len(made)
             draw = random.Random(f"{options.seed}/{number}")
-            root = options.data / f"chain-{number}"
-            chain = run_chain(root, settings, kills=draw.randint(1, 10), draw=draw, whole=whole)
+            start, kills = draw.choice(starts), draw.randint(5, 10)
+            chain = run_chain(root, settings, start=start, kills=kills, draw=draw, whole=whole)
             with options.out.open("a") as log:
                 log.write(json.dumps({"chain": number, "seed": options.seed, **chain}) + "\n")
-            if not chain["problems"]:  # what failed is left to be looked at
-                shutil.rmtree(root)
+            if chain["problems"]:  # what failed is left to be looked at
+                shutil.copytree(root, options.data / f"chain-{number}")
             made.append(chain)
             print(f"chain {number}: {len(chain['kills'])} kills {chain['problems']}", flush=True)
     return made
+
+
+def _undisturbed(data: Path, root: Path, settings: list[str]) -> tuple[dict[str, str], list[Start]]:
+    """Return the files of an undisturbed run, and the data roots before each of its stages."""
+    for name in ("whole", "chain", "starts"):
+        shutil.rmtree(data / name, ignore_errors=True)
+    problems = finish(fork_attempt(data / "whole", settings, Moments()))
+    whole = hashes(open_store(data / "whole" / "artifacts"))
+    starts = make_starts(root, data / "starts", settings)
+    problems += differences(open_store(root / "artifacts"), whole)
+    if problems:
+        raise RuntimeError(f"the undisturbed run failed: {problems}")
+    return whole, starts
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """One attempt: a forked process that runs the whole flow, and dies at a chosen moment."""
 
 import contextlib
+import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 import traceback
@@ -37,23 +39,39 @@ def make_ready(folder: Path) -> list[str]:
     torch.set_num_threads(1)
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     import prefect.main  # noqa: F401
+    import torch._dynamo
 
     import flows.pipeline  # noqa: F401
     import lm.training.train  # noqa: F401
     import tokenizer.training.train  # noqa: F401
 
     _warm_kernels(folder)
+    _warm_hashes_of_code()
+    # A fork's collector would look through all that was imported, and copy the pages.
+    gc.collect()
+    gc.freeze()
     return [*corpus, *TINY, *CHANGES]
 
 
+def _warm_hashes_of_code() -> None:
+    """Parse the stages' code here: each process of ours keeps what it has parsed."""
+    from flows.stage_names import stage_names
+    from tasks.execution.source_closure import source_closure
+
+    for name in stage_names():
+        source_closure(f"tasks.{name}")
+
+
 def _warm_kernels(folder: Path) -> None:
-    """Compile in this process what each attempt needs, on a few bytes and in one thread."""
+    """Compile what each attempt needs, and load it on a few bytes in one thread."""
+    from tokenizer.compile_kernels import GROUPS
     from tokenizer.config import TokenizerConfig
     from tokenizer.encoding.tokenizer import Tokenizer
     from tokenizer.formats.vocabulary import build_vocab
     from tokenizer.training.count import count_pretokens
     from tokenizer.training.train import train_merges
 
+    subprocess.run([sys.executable, "-m", "tokenizer.compile_kernels", "", *GROUPS], check=True)
     config = TokenizerConfig()
     text = folder / "valid.txt"
     counts = count_pretokens(
@@ -73,8 +91,15 @@ def one_thread() -> bool:
     return threading.active_count() == 1 and len(list(Path("/proc/self/task").iterdir())) == 1
 
 
-def fork_attempt(root: Path, settings: list[str], moments: Moments) -> int:
-    """Start an attempt over a data root as the leader of a process group; return its id."""
+def fork_attempt(root: Path, settings: list[str], moments: Moments, *, only: str = "") -> int:
+    """Start an attempt over a data root as the leader of a process group; return its id.
+
+    Args:
+        root: The data root.
+        settings: Settings over the smoke preset.
+        moments: Counts the changes that the attempt makes.
+        only: Build this stage alone.
+    """
     sys.stdout.flush()
     pid = os.fork()
     if pid:
@@ -90,7 +115,7 @@ def fork_attempt(root: Path, settings: list[str], moments: Moments) -> int:
         for number in SIGNALS:  # `nohup` and a shell's `&` hand them on ignored
             signal.signal(number, signal.SIG_DFL)
         moments.watch(root)
-        code = _run(root, settings)
+        code = _run(root, settings, only)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -100,13 +125,15 @@ def fork_attempt(root: Path, settings: list[str], moments: Moments) -> int:
         os._exit(code)
 
 
-def _run(root: Path, settings: list[str]) -> int:
+def _run(root: Path, settings: list[str], only: str) -> int:
     """Do as `owt run` does."""
     from flows.pipeline import owt_pipeline
 
     try:
         with stopping_on_signals(root) as switch, switch.holding():
-            state: Any = owt_pipeline(preset="smoke", overrides=settings, return_state=True)
+            state: Any = owt_pipeline(
+                preset="smoke", overrides=settings, only=only, return_state=True
+            )
             result_of(state)
     except RunStopped:
         return INTERRUPTED

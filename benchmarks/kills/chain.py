@@ -1,5 +1,7 @@
 """One chain: attempts over one data root that are killed, then one that finishes; what is checked.
 
+A chain starts before a stage that is drawn; what comes before it is there, undisturbed.
+
 Nothing that was published may be built again, no finished range may be counted or encoded again,
 training may lose no more than the steps since its last checkpoint, and at the end every file is the
 one of an undisturbed run, no process is left, and no run is shown as running.
@@ -16,38 +18,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from artifacts.published.checking import verify
 from artifacts.store import Store, list_records, open_store, published_path
 from benchmarks.kills.attempts import CHECKPOINT_STEPS, fork_attempt
 from benchmarks.kills.moments import Moments
+from benchmarks.kills.starts import Start, restore
 from benchmarks.kills.stop import wake_after_a_rival
 
 Chain = dict[str, Any]
 """A line of the log: plain JSON."""
+Hashes = dict[str, str]
+"""Hash of each published file, by its place."""
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGSTOP)
 ATTEMPT_TIMEOUT_S = 600.0
-LEAVE_TIMEOUT_S = 60.0
-"""Seconds in which a process that was asked to end must have saved and left."""
+GRACE_S = 3.0
+"""Seconds in which the processes that an attempt has started must have ended after it."""
 PAUSE_S = 0.2
 """Seconds for which a suspended process sleeps if nobody takes over."""
 MAPPED = ("count_pretokens", "encode_shards")
 
 
 def run_chain(
-    root: Path,
-    settings: list[str],
-    *,
-    kills: int,
-    draw: random.Random,
-    whole: Chain | None = None,
+    root: Path, settings: list[str], *, start: Start, kills: int, draw: random.Random, whole: Hashes
 ) -> Chain:
-    """Kill so many attempts, let the next one finish, and return what was seen."""
+    """Kill so many attempts, let the next one finish, and return what was seen.
+
+    Args:
+        root: The data root, which is made anew.
+        settings: Settings over the smoke preset.
+        start: What is there already.
+        kills: How many attempts are killed, unless one of them finishes.
+        draw: Draws signals and moments.
+        whole: The files of an undisturbed run.
+    """
+    restore(start, root)
     made: list[Chain] = []
-    chain: Chain = {"kills": made, "problems": []}
-    kept: dict[str, int] = {}
+    chain: Chain = {"start": start.stage, "kills": made, "problems": []}
+    kept = _inodes(open_store(root / "artifacts"))
     began = time.monotonic()
-    left = _Left(int(whole["changes"]), float(whole["seconds"])) if whole else _Left(0, 0.0)
+    left = _Left(start.changes, start.seconds)
     for _ in range(kills):
         kill, problems = _killed_attempt(root, settings, draw, left)
         chain["problems"] += problems
@@ -56,22 +68,18 @@ def run_chain(
         chain["problems"] += _lost(root, kept)
         if kill["ended"] == "finished":
             break
-    moments = Moments()
-    chain["problems"] += _finished(fork_attempt(root, settings, moments))
+    chain["problems"] += finish(fork_attempt(root, settings, Moments()))
     store = open_store(root / "artifacts")
     chain["problems"] += _lost(root, kept)
-    chain["problems"] += _differences(store, whole)
+    chain["problems"] += differences(store, whole)
     chain["problems"] += _running(root / "mlflow" / "mlflow.db")
-    chain["changes"] = moments.last().number
     chain["seconds"] = round(time.monotonic() - began, 2)
-    if whole is None:
-        chain["hashes"] = _hashes(store)
     return chain
 
 
 @dataclass
 class _Left:
-    """What an attempt has still to do, roughly: so that signals come before its end."""
+    """What an attempt has still to do of a stage, roughly: so that signals come before its end."""
 
     changes: int
     seconds: float
@@ -108,10 +116,9 @@ def _killed_attempt(
         kill["rival"] = draw.random() < 0.5
         if kill["rival"]:
             problems += wake_after_a_rival(pid, root, settings)
+            status = _wait(pid, ATTEMPT_TIMEOUT_S)
         else:
-            time.sleep(PAUSE_S)
-            os.kill(pid, signal.SIGCONT)
-        status = _wait(pid, ATTEMPT_TIMEOUT_S)
+            status = _wake_and_kill(pid, draw)
     moment = moments.last()
     kill |= {"stage": moment.stage, "what": moment.what, "change": moment.number}
     kill["ended"] = "finished" if status == 0 else "killed"
@@ -127,7 +134,19 @@ def _killed_attempt(
     return kill, problems
 
 
-def _finished(pid: int) -> list[str]:
+def _wake_and_kill(pid: int, draw: random.Random) -> int | None:
+    """Let a sleeper go on for a moment, so that it does not finish the chain; kill it."""
+    time.sleep(PAUSE_S)
+    os.kill(pid, signal.SIGCONT)
+    status = _wait(pid, draw.random())
+    if status is None:
+        os.kill(pid, signal.SIGKILL)
+        status = _wait(pid, ATTEMPT_TIMEOUT_S)
+    return status
+
+
+def finish(pid: int) -> list[str]:
+    """Wait for an attempt that is to finish, and return what is wrong."""
     status = _wait(pid, ATTEMPT_TIMEOUT_S)
     if status is None:
         os.killpg(pid, signal.SIGKILL)
@@ -152,12 +171,29 @@ def _wait(pid: int, seconds: float, *, stopped_too: bool = False) -> int | None:
 
 
 def _left_over(pid: int) -> list[str]:
-    """Return a problem if the attempt's process group has a process left; end it."""
+    """Return a problem if the attempt's process group keeps a process; end it."""
+    deadline = time.monotonic() + GRACE_S
+    while alive := _alive(pid):
+        if time.monotonic() >= deadline:
+            os.killpg(pid, signal.SIGKILL)
+            return [f"{command} outlived its leader {pid}" for command in alive]
+        time.sleep(0.02)
+    return []
+
+
+def _alive(group: int) -> list[str]:
+    """Return the commands of a group's processes; what is dead and not waited for is left out."""
     try:
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(group, 0)
     except ProcessLookupError:
         return []
-    return [f"process group {pid} outlived its leader"]
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            is_alive = process.status() != psutil.STATUS_ZOMBIE
+            if os.getpgid(process.pid) == group and is_alive:
+                found.append(" ".join(process.cmdline()))
+    return found
 
 
 def _lost(root: Path, kept: dict[str, int]) -> list[str]:
@@ -204,7 +240,8 @@ def _steps(root: Path) -> tuple[int, int]:
     return max(logs, default=0), max(saved, default=0)
 
 
-def _hashes(store: Store) -> dict[str, str]:
+def hashes(store: Store) -> Hashes:
+    """Return the hashes of all published files, but for those that may differ."""
     return {
         f"{record.place}/{entry.name}": entry.sha256
         for record in list_records(store)
@@ -213,19 +250,18 @@ def _hashes(store: Store) -> dict[str, str]:
     }
 
 
-def _differences(store: Store, whole: Chain | None) -> list[str]:
+def differences(store: Store, whole: Hashes) -> list[str]:
+    """Return what is damaged, and what differs from an undisturbed run."""
     damaged = [
         f"{record.place}: {problem}"
         for record in list_records(store)
         for problem in verify(store, record)
     ]
-    if whole is None:
-        return damaged
-    found, expected = _hashes(store), whole["hashes"]
+    found = hashes(store)
     return damaged + [
         f"{name} differs from the undisturbed run"
-        for name in sorted(found.keys() | expected.keys())
-        if found.get(name) != expected.get(name)
+        for name in sorted(found.keys() | whole.keys())
+        if found.get(name) != whole.get(name)
     ]
 
 

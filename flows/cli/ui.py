@@ -11,7 +11,7 @@ from urllib.parse import quote
 import typer
 
 from flows.cli.serving.servers import (
-    HOST,
+    PREFECT,
     Server,
     refuse_taken_ports,
     serving,
@@ -20,11 +20,13 @@ from flows.cli.serving.servers import (
 )
 from flows.settings import (
     EXPERIMENT,
+    HOST,
     MLFLOW_PORT,
     PREFECT_PORT,
     data_root,
     prefect_api_url,
     prepare_environment,
+    set_mlflow_hosts,
     set_prefect_page_address,
     tracking_uri,
 )
@@ -42,6 +44,7 @@ def ui(mlflow_port: Port = MLFLOW_PORT, prefect_port: Port = PREFECT_PORT) -> No
     prepare_environment(root)
     servers = servers_to_start(root, mlflow_port, prefect_port)
     refuse_taken_ports(servers)
+    set_mlflow_hosts(mlflow_port)
     # Prefect's own `--port` does not reach its page, which then asks port 4200.
     set_prefect_page_address(f"http://{HOST}:{prefect_port}")
     with suppress(KeyboardInterrupt), serving(servers) as started:
@@ -72,7 +75,7 @@ def servers_to_start(root: Path, mlflow_port: int, prefect_port: int) -> list[Se
             Server(
                 name="prefect",
                 port=prefect_port,
-                command=("prefect", "server", "start"),
+                command=PREFECT,
                 health="/api/health",
                 log=root / "prefect" / "server.log",
             )

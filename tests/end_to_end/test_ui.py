@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -71,6 +72,34 @@ def read_as_browser(url: str) -> bytes:
         return bytes(response.read())
 
 
+def status(url: str, headers: dict[str, str], data: bytes | None = None) -> int:
+    """Return how a server answers; with data, a form that a page can send without being asked."""
+    request = urllib.request.Request(url, data, {"Content-Type": "text/plain"} | headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+def refuse_foreign_pages(ports: list[int]) -> None:
+    """Ask both servers by another name and from another page: neither does anything."""
+    mlflow, prefect = (f"http://127.0.0.1:{port}/api" for port in ports)
+    foreign = {"Origin": "https://example.com"}
+    for url, form in (
+        (f"{mlflow}/2.0/mlflow/experiments/create", b'{"name": "theirs"}'),
+        (f"{prefect}/flows/", b'{"name": "theirs"}'),
+    ):
+        assert status(url, foreign, form) == 403
+        assert status(url, {"Host": "10.example.com"}, form) == 403
+    assert status(f"{mlflow}/2.0/mlflow/experiments/get?experiment_id=1", {}) == 200
+    renamed = {"Host": "10.example.com:5000"}
+    assert status(f"{mlflow}/2.0/mlflow/experiments/get?experiment_id=1", renamed) == 403
+    own_page = {"Origin": prefect.removesuffix("/api"), "Content-Type": "application/json"}
+    assert status(f"{prefect}/flows/filter", own_page, b"{}") == 200
+
+
 def living(family: list[psutil.Process]) -> list[psutil.Process]:
     """Return the processes that still run; a dead one that nobody waits for is none of them."""
     found = []
@@ -101,6 +130,7 @@ def test_ctrl_c_and_sigterm_stop_both_pages(tmp_path: Path) -> None:
             assert "/#/experiments/1/runs?workflowType=machine_learning&" in pages["MLflow:"]
             for page in pages.values():
                 assert b"<html" in read_as_browser(page).lower()
+            refuse_foreign_pages(ports)
             facts = json.loads(read_as_browser(f"http://127.0.0.1:{ports[1]}/ui-settings"))
             assert facts["api_url"] == f"http://127.0.0.1:{ports[1]}/api"
             family = process.children(recursive=True)

@@ -12,7 +12,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-HOST = "127.0.0.1"
+from flows.settings import HOST
+
+PREFECT = ("flows.cli.serving.own_pages",)
+"""Prefect's server, as an argument of `python -m`."""
 START_TIMEOUT_S = 180.0
 """A new Prefect database takes some 10 s on an idle machine, minutes on a busy one."""
 STOP_TIMEOUT_S = 15.0

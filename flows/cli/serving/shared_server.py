@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import IO
 
 from flows.cli.serving.servers import (
-    HOST,
     POLL_INTERVAL_S,
+    PREFECT,
     STOP_TIMEOUT_S,
     Server,
     Started,
@@ -31,6 +31,7 @@ from flows.cli.serving.servers import (
     serving,
     wait_until_ready,
 )
+from flows.settings import HOST
 
 KEEPER_INTERVAL_S = 1.0
 """How often the keeper looks whether a command is left."""
@@ -81,7 +82,7 @@ def _server(folder: Path, port: int) -> Server:
     return Server(
         name="prefect",
         port=port,
-        command=("prefect", "server", "start"),
+        command=PREFECT,
         health="/api/health",
         log=folder / "run-server.log",
     )
