@@ -67,16 +67,16 @@ def _campaign(options: argparse.Namespace, done: list[Chain]) -> list[Chain]:
         root = options.data / "chain"
         whole, starts = _undisturbed(options.data, root, settings)
         while sum(len(chain["kills"]) for chain in [*done, *made]) < options.kills and not asked:
-            number = len(done) + len(made)
-            draw = random.Random(f"{options.seed}/{number}")
+            count = len(done) + len(made)
+            draw = random.Random(f"{options.seed}/{count}")
             start, kills = draw.choice(starts), draw.randint(5, 10)
             chain = run_chain(root, settings, start=start, kills=kills, draw=draw, whole=whole)
             with options.out.open("a") as log:
-                log.write(json.dumps({"chain": number, "seed": options.seed, **chain}) + "\n")
+                log.write(json.dumps({"chain": count, "seed": options.seed, **chain}) + "\n")
             if chain["problems"]:  # what failed is left to be looked at
-                shutil.copytree(root, options.data / f"chain-{number}")
+                shutil.copytree(root, options.data / f"chain-{count}")
             made.append(chain)
-            print(f"chain {number}: {len(chain['kills'])} kills {chain['problems']}", flush=True)
+            print(f"chain {count}: {len(chain['kills'])} kills {chain['problems']}", flush=True)
     return made
 
 
