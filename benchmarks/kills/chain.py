@@ -1,6 +1,6 @@
 """One chain: attempts over one data root that are killed, then one that finishes; what is checked.
 
-A chain starts before a stage that is drawn; what comes before it is there, undisturbed.
+A chain starts before a stage; what comes before it is there, undisturbed.
 
 Nothing that was published may be built again, no finished range may be counted or encoded again,
 training may lose no more than the steps since its last checkpoint, and at the end every file is the
@@ -94,14 +94,14 @@ def _killed_attempt(
 ) -> tuple[Chain, list[str]]:
     """Start an attempt, send it a signal at a random or chosen moment, and wait for its end."""
     number = draw.choice(SIGNALS)
-    # Squared: early moments leave more for the next kill of the chain.
-    chosen = int(left.changes * draw.random() ** 2) if draw.random() < 0.7 else -1
+    chosen = int(left.changes * draw.random()) if draw.random() < 0.7 else -1
     moments = Moments(chosen, number)
     began = time.monotonic()
     pid = fork_attempt(root, settings, moments)
     status = None
     kill: Chain = {"signal": number.name, "chosen": chosen >= 0, "delivered": True}
     if chosen < 0:
+        # Squared: early moments leave more for the next kill of the chain.
         status = _wait(pid, left.seconds * draw.random() ** 2)
         if status is None:
             os.kill(pid, number)

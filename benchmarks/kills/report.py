@@ -22,6 +22,7 @@ def as_table(chains: Sequence[dict[str, Any]]) -> str:
     """Return Markdown: how many chains, kills by stage and signal, kills by what was under way."""
     kills = [kill for chain in chains for kill in chain["kills"]]
     problems = sum(bool(chain["problems"]) for chain in chains)
+    mended = sum("mended" in chain for chain in chains)
     signals = sorted({kill["signal"] for kill in kills})
     rows = [("stage", *signals)]
     counts = Counter((kill["stage"], kill["signal"]) for kill in kills)
@@ -31,7 +32,8 @@ def as_table(chains: Sequence[dict[str, Any]]) -> str:
     chosen = sum(kill["chosen"] for kill in kills)
     summary = (
         f"{len(chains)} chains, {len(kills)} kills ({chosen} before a chosen change to the "
-        f"disk, the others at a random time), {problems} chains with a problem."
+        f"disk, the others at a random time), {problems} chains with a problem, {mended} of them "
+        "mended since."
     )
     kinds = [("under way", "kills"), *((name, str(count)) for name, count in what.most_common())]
     return "\n\n".join((summary, _markdown(rows), _markdown(kinds)))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifacts import filesystem
+from artifacts.building.handover import take_over
 from artifacts.building.publishing import publish
 from artifacts.building.staging import add_part, open_staging, staged_parts
 from artifacts.content_hash import stamps_below
 from artifacts.identity import Reference
+from artifacts.lease.waiting import wait_for_lease
 from artifacts.published.checking import check, quarantine, verify
 from artifacts.record import BuildFacts, ExternalFile, Record
 from artifacts.store import (
@@ -165,6 +168,28 @@ def test_failure_at_any_step_leaves_no_half_artifact(
         record = publish(staging, identity, BuildFacts())
         assert verify(steps.store, record) == []
         assert {entry.name for entry in record.files} == set(FILES)
+        if steps.count < at:
+            return
+    pytest.fail("publishing never came to an end")
+
+
+def test_a_stop_at_any_step_loses_no_finished_part(steps: Steps, tmp_path: Path) -> None:
+    """The next holder of the lease finds the parts, or the artifact that they became."""
+    (source := tmp_path / "part").write_bytes(b"part")
+    for at in range(1, _MAX_STEPS):
+        identity = identity_of(config={"at": at})
+        stopped = KeyboardInterrupt()
+        with suppress(KeyboardInterrupt), wait_for_lease(steps.store, identity, owner="a") as held:
+            staging = take_over(held)
+            add_part(staging, source, "part")
+            steps.watch(at, _raiser(stopped))
+            outcome = _outcome(staging, identity)
+            steps.end()
+            if outcome is stopped:
+                raise stopped
+        with wait_for_lease(steps.store, identity, owner="b") as held:
+            is_there = find_record(steps.store, identity) is not None
+            assert is_there or "part" in staged_parts(take_over(held)), at
         if steps.count < at:
             return
     pytest.fail("publishing never came to an end")
