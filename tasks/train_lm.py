@@ -55,9 +55,10 @@ STAGE = "train_lm"
 VERSION = 1
 
 METRICS = ("metrics.jsonl", "timings.jsonl")
-PUBLISHED = ("model.safetensors", "config.json", *METRICS)
-VOLATILE = ("timings.jsonl",)
-WORK = ("checkpoints/step-*/*", *METRICS)
+SAMPLES = "samples.jsonl"
+PUBLISHED = ("model.safetensors", "config.json", *METRICS, SAMPLES)
+VOLATILE = ("timings.jsonl", SAMPLES)
+WORK = ("checkpoints/step-*/*", *METRICS, SAMPLES)
 """Files of the working folder from which a training resumes."""
 
 Decode = Callable[[list[int]], str]
@@ -323,7 +324,7 @@ def _mirror(staging: Staging, step: int, checkpoint: Path) -> None:
     """
     try:
         files = [path for path in checkpoint.iterdir() if path.is_file()]
-        files += [path for name in METRICS if (path := staging.workdir / name).exists()]
+        files += [path for name in (*METRICS, SAMPLES) if (path := staging.workdir / name).exists()]
         by_name = {path.relative_to(staging.workdir).as_posix(): path for path in files}
         mirror_files(staging, f"{step:08d}", by_name)
     except Exception as error:

@@ -14,7 +14,7 @@ from prefect.states import Cancelled
 from artifacts.identity import Reference
 from artifacts.published.checking import check
 from artifacts.record import Record
-from artifacts.store import Store, file_uri, list_records, reference_of
+from artifacts.store import Store, file_uri, list_records, record_of, reference_of
 from flows.config import PipelineConfig, resolve_config
 from flows.context import open_run
 from flows.pipeline import Performing, name_run
@@ -23,7 +23,7 @@ from flows.reporting.report_sweeps import SWEEP_SETS, run_sweeps
 from flows.restarts import refuse_hopeless_restart
 from flows.selection import select_stages
 from flows.settings import data_root
-from flows.stages import Visitor, placeholder, stage_rows, walk_stages
+from flows.stages import MODEL, Visitor, placeholder, stage_rows, walk_stages
 from flows.summary import StageEnding, summarize
 from flows.sweeps.designs import SWEEPS
 from flows.view.showing import showing_run
@@ -37,6 +37,7 @@ from tasks.context import RunContext, store_of
 from tasks.corpus.source import Source, with_known_hash
 from tasks.experiments.tokenizer_measures import ComparisonConfig
 from tasks.report.evidence import SWEEP_STAGE
+from tasks.report.other_corpora import find_other_corpora
 from tasks.report.settings import Order, ReportSettings
 from tasks.report.write import HTML, REPORT, report_identity
 from tasks.stage import S, Stage
@@ -112,6 +113,8 @@ def _perform(
             name: reference for name, reference in found.references() if looking.has(reference)
         }
         inputs |= comparison(context, inputs, config, make_missing=make_missing)
+        own_model = record_of(store, inputs[MODEL]) if MODEL in inputs else None
+        inputs |= find_other_corpora(store, config.corpus.name, own_model)
         inputs |= {**newest_sweeps(store, preset), **ran}
         ending = _write(context, replace(settings, stages=tuple(found.names)), inputs)
     except RunStopped as stop:

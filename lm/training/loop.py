@@ -16,6 +16,7 @@ from lm.machine.distributed import agree, any_process
 from lm.model.transformer import plain_state_dict
 from lm.training.job.job import TrainingStoppedError
 from lm.training.outputs import Outputs
+from lm.training.progress_sample import progress_sample
 from lm.training.report import perf_metrics, spike_metrics, train_metrics, valid_metrics
 from lm.training.step.ahead import Ahead
 from lm.training.step.run import TrainingRun
@@ -73,6 +74,7 @@ def _do_what_is_due(run: TrainingRun, outputs: Outputs, *, is_over: bool) -> boo
     _report(run, outputs)
     if _validation_is_due(run, is_over):
         _validate(run, outputs)
+        _keep_sample(run, outputs, is_over=is_over)
     if _drop_anchor(run) or outputs.checkpoint_is_due(run):
         outputs.save(run)
     return is_over
@@ -199,6 +201,17 @@ def _validate(run: TrainingRun, outputs: Outputs) -> None:
         state = replace(state, best_step=state.step, best_valid_loss=loss)
     run.state = state
     outputs.write_metrics(state.step, valid_metrics(run, num_tokens))
+
+
+def _keep_sample(run: TrainingRun, outputs: Outputs, *, is_over: bool) -> None:
+    """Keep what the weights write now.
+
+    A run by the clock does so between its first and its last validation only: both ends of it are
+    measured, and kept as short as they can be.
+    """
+    is_between = run.step > 0 and not is_over
+    if run.processes.is_first and (is_between or not run.train_config.max_minutes):
+        outputs.write_sample(run.state.step, progress_sample(run))
 
 
 def _anchor_is_due(run: TrainingRun) -> bool:

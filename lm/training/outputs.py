@@ -1,4 +1,4 @@
-"""The files of a run while it trains: two logs and the checkpoints, written by the first process.
+"""The files of a run while it trains: three logs and the checkpoints, written by the first process.
 
 In the other processes nothing is open, and every method does nothing.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from lm.checkpoint.folder import CheckpointWriter
 from lm.machine.distributed import Processes
 from lm.training.job.job import Callbacks, TrainJob
-from lm.training.job.metrics_log import Metrics, MetricsLog
+from lm.training.job.metrics_log import Line, Metrics, MetricsLog
 from lm.training.step.run import TrainingRun, snapshot
 from lm.training.step.state import TrainState
 
@@ -24,6 +24,8 @@ class Outputs:
     """Facts that the job determines."""
     timings: MetricsLog | None = None
     """Facts of the machine."""
+    samples: MetricsLog | None = None
+    """A text at each validation."""
     writer: CheckpointWriter | None = None
     saved: TrainState | None = None
     """State in the newest checkpoint."""
@@ -41,6 +43,11 @@ class Outputs:
     def write_timings(self, step: int, metrics: Metrics) -> None:
         """Write a line about speed and memory."""
         self._write(self.timings, step, metrics)
+
+    def write_sample(self, step: int, sample: Line) -> None:
+        """Write a line of token ids."""
+        if self.samples is not None:
+            self.samples.write(step, sample)
 
     def _write(self, log: MetricsLog | None, step: int, metrics: Metrics) -> None:
         if log is None or not log.write(step, metrics):
@@ -77,7 +84,7 @@ class Outputs:
 
     def close(self) -> None:
         """Wait for the last checkpoint and close the logs."""
-        for resource in (self.writer, self.metrics, self.timings):
+        for resource in (self.writer, self.metrics, self.timings, self.samples):
             if resource is not None:
                 resource.close()
 
@@ -90,9 +97,10 @@ def open_outputs(
     if processes.is_first:
         folder = job.output_dir
         folder.mkdir(parents=True, exist_ok=True)
-        timings_text = None if metrics_text is None else ""
+        nothing_before = None if metrics_text is None else ""
         outputs.metrics = MetricsLog(folder / "metrics.jsonl", text_before=metrics_text)
-        outputs.timings = MetricsLog(folder / "timings.jsonl", text_before=timings_text)
+        outputs.timings = MetricsLog(folder / "timings.jsonl", text_before=nothing_before)
+        outputs.samples = MetricsLog(folder / "samples.jsonl", text_before=nothing_before)
         outputs.writer = CheckpointWriter(
             job.checkpoints,
             keep=job.options.keep_checkpoints,

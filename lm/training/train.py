@@ -34,9 +34,10 @@ def train(job: TrainJob, callbacks: Callbacks = NO_CALLBACKS) -> TrainResult:
     """Train a model into `job.output_dir`, or resume the run that is there.
 
     Writes `model.safetensors`, `config.json`, `metrics.jsonl` (facts that the job determines),
-    `timings.jsonl` (facts of the machine) and `checkpoints/`. Any exception, also a
-    KeyboardInterrupt, saves a checkpoint and is raised again. One that comes inside an update, a
-    few hundredths of the time, saves nothing: then the run resumes from the checkpoint before.
+    `timings.jsonl` (facts of the machine), `samples.jsonl` (a short text at each validation) and
+    `checkpoints/`. Any exception, also a KeyboardInterrupt, saves a checkpoint and is raised
+    again. One that comes inside an update, a few hundredths of the time, saves nothing: then the
+    run resumes from the checkpoint before.
 
     Raises:
         ValueError: Shards, device or batch do not fit, or the folder holds another run.

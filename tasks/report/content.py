@@ -4,6 +4,7 @@ from tasks.report.blocks import Report, Section
 from tasks.report.course.problems import course_sections
 from tasks.report.evidence import Evidence
 from tasks.report.sections.accounting import model_account_section
+from tasks.report.sections.corpora import corpora_section
 from tasks.report.sections.costs import costs_section, throughput_section
 from tasks.report.sections.curves import curves_section
 from tasks.report.sections.data_card import data_section, tokenizer_section
@@ -47,6 +48,7 @@ def study_sections(evidence: Evidence) -> list[Section]:
         tokenizer_section(evidence),
         curves_section(evidence),
         losses_section(evidence),
+        corpora_section(evidence),
         *sweep_sections(evidence),
         costs_section(evidence),
         throughput_section(evidence),

@@ -1,10 +1,8 @@
 """What a report is drawn from: records and small files of artifacts, as plain data."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -13,8 +11,11 @@ from artifacts.published.reading import local_file
 from artifacts.record import JsonObject, Record
 from artifacts.store import Store, record_of, reference_of
 from tasks.compare_tokenizers import STAGE as COMPARISON_STAGE
+from tasks.compare_tokenizers import open_tokenizer
 from tasks.experiments.sweep_results import SWEEP_FORMAT, SweepResult
 from tasks.report.blocks import Origin
+from tasks.report.files import read_json, read_json_lines
+from tasks.report.other_corpora import CorpusRun, is_of_other_corpus, read_other_corpora
 from tasks.report.settings import ReportSettings
 
 SWEEP_STAGE = "sweep"
@@ -54,6 +55,15 @@ class Generation:
         return int(self.record.config["max_new_tokens"])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProgressText:
+    """What the weights of one step write after a prompt."""
+
+    step: int
+    prompt: str
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """All artifacts of a report."""
@@ -72,6 +82,10 @@ class Evidence:
     sweeps: tuple[FoundSweep, ...] = ()
     comparison: Record | None = None
     """This tokenizer beside those of other corpora."""
+    progress: tuple[ProgressText, ...] = ()
+    """A text at each validation of the training."""
+    others: tuple[CorpusRun, ...] = ()
+    """Finished runs on other corpora."""
 
     @cached_property
     def model(self) -> Record | None:
@@ -120,27 +134,33 @@ def gather(store: Store, settings: ReportSettings, inputs: Mapping[str, Referenc
     """Read everything that the page shows; large files stay where they are."""
     records = {name: record_of(store, reference) for name, reference in inputs.items()}
     walk = {name: records[name] for name in settings.stages if name in records}
-    extra = [record for name, record in records.items() if name not in walk]
+    extra = [
+        record
+        for name, record in records.items()
+        if name not in walk and not is_of_other_corpus(name)
+    ]
     model, evaluation = walk.get("train_lm"), walk.get("evaluate")
     generations = [walk["generate"]] if "generate" in walk else []
     generations += [record for record in extra if record.stage == "generate"]
     return Evidence(
         settings=settings,
         records=walk,
-        metrics=_json_lines(store, model, "metrics.jsonl"),
-        timings=_json_lines(store, model, "timings.jsonl"),
-        evaluation=_json(store, evaluation, "evaluation.json") if evaluation else {},
+        metrics=read_json_lines(store, model, "metrics.jsonl"),
+        timings=read_json_lines(store, model, "timings.jsonl"),
+        evaluation=read_json(store, evaluation, "evaluation.json") if evaluation else {},
         num_train_copies=_num_copies(store, walk.get("download train")),
         generations=tuple(
-            Generation(record=record, samples=_json(store, record, "samples.json"))
+            Generation(record=record, samples=read_json(store, record, "samples.json"))
             for record in generations
         ),
         sweeps=tuple(
-            FoundSweep(result=read_sweep(_json(store, record, SWEEP_FILE)), record=record)
+            FoundSweep(result=read_sweep(read_json(store, record, SWEEP_FILE)), record=record)
             for record in extra
             if record.stage == SWEEP_STAGE
         ),
         comparison=next((record for record in extra if record.stage == COMPARISON_STAGE), None),
+        progress=_progress(store, model, inputs.get("train_tokenizer")),
+        others=read_other_corpora(store, records),
     )
 
 
@@ -159,16 +179,20 @@ def read_sweep(data: JsonObject) -> SweepResult:
     return _SWEEP.validate_python(data)
 
 
-def _json(store: Store, record: Record, name: str) -> Any:  # an object or a list, by the file
-    text = local_file(store, reference_of(store, record), name).read_text(encoding="utf-8")
-    return json.loads(text)
-
-
-def _json_lines(store: Store, record: Record | None, name: str) -> list[JsonObject]:
-    if record is None:
-        return []
-    text = local_file(store, reference_of(store, record), name).read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+def _progress(
+    store: Store, model: Record | None, tokenizer: Reference | None
+) -> tuple[ProgressText, ...]:
+    """Decode what a training wrote at its validations."""
+    lines = read_json_lines(store, model, "samples.jsonl")
+    if tokenizer is None or not lines:
+        return ()
+    decode = open_tokenizer(store, tokenizer).decode
+    return tuple(
+        ProgressText(
+            step=line["step"], prompt=decode(line["prompt_ids"]), text=decode(line["token_ids"])
+        )
+        for line in lines
+    )
 
 
 def _num_copies(store: Store, record: Record | None) -> int | None:

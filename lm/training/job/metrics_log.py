@@ -5,8 +5,11 @@ import os
 from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 Metrics = Mapping[str, float | int | bool | None]
+Line = Mapping[str, Any]
+"""Names and plain JSON values; `step` is a number."""
 
 
 class MetricsLog:
@@ -34,10 +37,10 @@ class MetricsLog:
             self._note(json.loads(line))
         self._file = path.open("a", encoding="utf-8")
 
-    def _note(self, line: Metrics) -> None:
+    def _note(self, line: Line) -> None:
         self._last_steps[frozenset(line)] = int(line["step"] or 0)
 
-    def write(self, step: int, metrics: Metrics) -> bool:
+    def write(self, step: int, metrics: Line) -> bool:
         """Append a line unless it is there already; tell whether it was appended."""
         line = {"step": step, **metrics}
         if step <= self._last_steps.get(frozenset(line), -1):

@@ -11,6 +11,7 @@ from tasks.report.blocks import Figure, NotRun, Section, Text
 from tasks.report.course.answers import encodings_answer, null_character_answer, toy_answer
 from tasks.report.evidence import Evidence
 from tasks.report.sections.accounting import adamw_section, gpt2_section, model_account_section
+from tasks.report.sections.corpora import corpora_section
 from tasks.report.sections.curves import curves_section
 from tasks.report.sections.data_card import data_section, tokenizer_section
 from tasks.report.sections.generations import generations_section
@@ -331,7 +332,9 @@ PROBLEMS = (
         name="main_experiment",
         question="Train the same model for as many steps on OpenWebText. How do loss and text "
         "compare with TinyStories, and why?",
-        answer=on_corpus("openwebtext", "openwebtext", losses_section, model_account_section),
+        answer=on_corpus(
+            "openwebtext", "openwebtext", losses_section, corpora_section, model_account_section
+        ),
     ),
     Problem(
         number="7.5",

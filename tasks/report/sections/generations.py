@@ -6,6 +6,7 @@ from artifacts.record import JsonObject
 from lm.data.repetition import repeated_share
 from tasks.report.blocks import Block, Excerpt, NotRun, Section, Table
 from tasks.report.evidence import Evidence, Generation, origin_of
+from tasks.report.sections.progress import progress_blocks
 from tasks.report.wording import count, rate, share
 
 _SHOWN = 4
@@ -19,7 +20,7 @@ def generations_section(evidence: Evidence) -> Section:
         command = f"owt run --only generate {evidence.settings.arguments}"
         missing = NotRun(what="the samples", command=command)
         return Section(key="samples", title="Samples", blocks=(missing,))
-    blocks: list[Block] = [_table(evidence, found)]
+    blocks: list[Block] = [*progress_blocks(evidence), _table(evidence, found)]
     for generation in _varied(found)[:_SHOWN]:
         blocks += [_excerpt(generation, sample) for sample in _first_of_each_prompt(generation)]
     if len(found) == 1:
