@@ -140,6 +140,12 @@ def resolve_config(
         raise ValueError(_explain(error)) from None
 
 
+def recipe_of(config: PipelineConfig) -> dict[str, Any]:
+    """Return the settings that determine the result, apart from the text's place."""
+    sections = dataclasses.asdict(config)
+    return {name: sections[name] for name in sections if name not in ("corpus", "run")}
+
+
 def parse_setting(setting: str) -> RawConfig:
     """Turn `section.field=value` into a nested mapping; the value is TOML, else a plain string.
 

@@ -42,7 +42,7 @@ def sweep_identity(result: SweepResult, inputs: Sequence[TrialInputs]) -> Identi
     names = ("label", "arm", "overrides", "seed")
     config = {
         name: getattr(result, name)
-        for name in ("kind", "preset", "corpus", "axis", "held_equal", "notes")
+        for name in ("kind", "preset", "corpus", "axis", "held_equal", "notes", "settings")
     }
     trials = [{name: getattr(trial, name) for name in names} for trial in result.trials]
     references = {}
@@ -93,6 +93,7 @@ def _statistics(result: SweepResult) -> JsonObject:
         "kind": result.kind,
         "preset": result.preset,
         "corpus": result.corpus,
+        "settings": result.settings,
         "num_trials": len(result.trials),
         "statuses": dict(statuses),
         "noise_floor": asdict(floor) if floor else None,

@@ -13,6 +13,9 @@ from flows.deploying.automations import end_silent_runs, ensure_automation, rest
 from flows.deploying.checkout import CHECKOUT
 from flows.deploying.work_pools import WorkPool, ensure_pool
 
+ENTRYPOINTS = ("flows.pipeline.owt_pipeline", "flows.sweeps.flow.owt_sweep")
+"""The flows that `prefect.yaml` deploys; the server may have others."""
+
 
 def deploy(api_url: str, pools: Sequence[WorkPool]) -> Iterator[tuple[str, str]]:
     """Create or update everything; gives what, and what was done with it, as it happens.
@@ -29,7 +32,7 @@ def deploy(api_url: str, pools: Sequence[WorkPool]) -> Iterator[tuple[str, str]]
             yield f"automation {automation.name!r}", ensure_automation(client, automation)
         register_deployments()
         for deployment in client.read_deployments():
-            if deployment.entrypoint == "flows.pipeline.owt_pipeline":
+            if deployment.entrypoint in ENTRYPOINTS:
                 yield f"deployment {deployment.name}", f"registered, {deployment.work_pool_name}"
 
 

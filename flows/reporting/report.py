@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,13 +13,12 @@ from prefect.states import Cancelled
 
 from artifacts.identity import Reference
 from artifacts.published.checking import check
-from artifacts.record import Record
-from artifacts.store import Store, file_uri, list_records, record_of, reference_of
-from flows.config import PipelineConfig, resolve_config
+from artifacts.store import Store, file_uri, record_of
+from flows.config import PipelineConfig, recipe_of, resolve_config
 from flows.context import open_run
 from flows.pipeline import Performing, name_run
 from flows.presets import find_preset
-from flows.reporting.report_sweeps import SWEEP_SETS, run_sweeps
+from flows.reporting.report_sweeps import SWEEP_SETS, newest_sweeps, run_sweeps
 from flows.restarts import refuse_hopeless_restart
 from flows.selection import select_stages
 from flows.settings import data_root
@@ -36,7 +35,6 @@ from tasks.compare_tokenizers import (
 from tasks.context import RunContext, store_of
 from tasks.corpus.source import Source, with_known_hash
 from tasks.experiments.tokenizer_measures import ComparisonConfig
-from tasks.report.evidence import SWEEP_STAGE
 from tasks.report.other_corpora import find_other_corpora
 from tasks.report.settings import Order, ReportSettings
 from tasks.report.write import HTML, REPORT, report_identity
@@ -115,7 +113,7 @@ def _perform(
         inputs |= comparison(context, inputs, config, make_missing=make_missing)
         own_model = record_of(store, inputs[MODEL]) if MODEL in inputs else None
         inputs |= find_other_corpora(store, config.corpus.name, own_model)
-        inputs |= {**newest_sweeps(store, preset), **ran}
+        inputs |= {**newest_sweeps(store, settings), **ran}
         ending = _write(context, replace(settings, stages=tuple(found.names)), inputs)
     except RunStopped as stop:
         tracked.finish("KILLED")
@@ -219,19 +217,6 @@ def sample(found: Noting) -> None:
             found.visited.append(replace(visited, label=label, reference=reference))
 
 
-def newest_sweeps(store: Store, preset: str) -> dict[str, Reference]:
-    """Return the newest sweep of each kind and corpus, of those that started from a preset."""
-    newest: dict[tuple[str, str], Record] = {}
-    for record in list_records(store):  # the newest first
-        facts = record.statistics
-        if record.stage == SWEEP_STAGE and facts.get("preset") == preset:
-            newest.setdefault((facts["kind"], facts["corpus"]), record)
-    return {
-        f"{SWEEP_STAGE} {kind} {corpus}": reference_of(store, record)
-        for (kind, corpus), record in newest.items()
-    }
-
-
 def comparison(
     context: RunContext,
     own: Mapping[str, Reference],
@@ -280,18 +265,12 @@ def report_settings(
         preset=preset,
         corpus=resolved.corpus.name,
         arguments=arguments,
-        config=_recipe(resolved),
-        baseline=_recipe(PipelineConfig()),
+        config=recipe_of(resolved),
+        baseline=recipe_of(PipelineConfig()),
         sweeps=tuple(kind for kind in SWEEPS if kind != "grid"),
         order=order,
         notes=notes,
     )
-
-
-def _recipe(config: PipelineConfig) -> dict[str, Any]:
-    """Return the settings that determine the result, apart from the text's place."""
-    sections = asdict(config)
-    return {name: sections[name] for name in sections if name not in ("corpus", "run")}
 
 
 def arguments_of(

@@ -1,4 +1,4 @@
-"""The sweeps that a report runs by itself: few, small, and named as such on the page."""
+"""The sweeps of a report: few small ones that it runs by itself, or those that are in the store."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from artifacts.identity import Reference
+from artifacts.record import Record
+from artifacts.store import Store, list_records, reference_of
 from flows.stages import MODEL
 from flows.sweeps.flow import owt_sweep
+from tasks.report.evidence import SWEEP_STAGE
+from tasks.report.settings import ReportSettings
+from tasks.report.wording import plain
+from tasks.tracking.runs import flatten
 from tasks.watching.stopping import result_of
 
 
@@ -100,3 +106,36 @@ def command_of(request: SweepRequest, sweeps: SweepSet, arguments: str) -> str:
     if request.hold != SweepRequest(kind="").hold:
         options += ["--hold", request.hold]
     return f"owt sweep {request.kind} {arguments} {shlex.join(options)}"
+
+
+def newest_sweeps(store: Store, settings: ReportSettings) -> dict[str, Reference]:
+    """Return the newest sweep of each kind and corpus, of those with this preset and model.
+
+    A sweep of another model says nothing of this run, though it began with the same preset. Its
+    trainings may differ, be shorter for example; the page says in what.
+    """
+    newest: dict[tuple[str, str], Record] = {}
+    for record in list_records(store):  # the newest first
+        facts = record.statistics
+        if record.stage != SWEEP_STAGE or facts.get("preset") != settings.preset:
+            continue
+        is_same_text = facts["corpus"] == settings.corpus
+        if has_same_model(facts.get("settings", {}), settings.config, is_same_text=is_same_text):
+            newest.setdefault((facts["kind"], facts["corpus"]), record)
+    return {
+        f"{SWEEP_STAGE} {kind} {corpus}": reference_of(store, record)
+        for (kind, corpus), record in newest.items()
+    }
+
+
+def has_same_model(found: Mapping[str, Any], own: Mapping[str, Any], *, is_same_text: bool) -> bool:
+    """Tell whether two runs train one model; another text may have another vocabulary.
+
+    Sweeps of earlier versions did not keep their settings: of them only the preset is known.
+    """
+    if not found:
+        return True
+    by_text = set() if is_same_text else {"model.vocab_size"}
+    sections = ("model", "tokenizer") if is_same_text else ("model",)
+    left, right = (flatten({name: side[name] for name in sections}) for side in (found, own))
+    return all(plain(left.get(name)) == plain(right[name]) for name in right.keys() - by_text)

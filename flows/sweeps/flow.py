@@ -12,7 +12,7 @@ from prefect.states import Cancelled
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from artifacts.identity import Reference
-from flows.config import PipelineConfig, resolve_config
+from flows.config import PipelineConfig, recipe_of, resolve_config
 from flows.context import open_run, tracked_settings
 from flows.naming import differences, title_of
 from flows.presets import find_preset
@@ -96,7 +96,9 @@ def owt_sweep(
             parallel=parallel,
             deadline=time.monotonic() + 60 * budget_minutes if budget_minutes else math.inf,
         )
-        facts = SweepFacts(preset=preset, corpus=base.corpus.name, command=command)
+        facts = SweepFacts(
+            preset=preset, corpus=base.corpus.name, command=command, settings=recipe_of(base)
+        )
         summary = _perform(design, base, running, facts, tracked)
         if tracked.run_id and isinstance(summary, dict):
             join_family(tracked, settings, built_nothing=running.num_trained == 0)

@@ -1,9 +1,10 @@
 """From the trials of a sweep to its result: comparisons, noise floor, and what a caption says."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean, median
 
+from artifacts.record import JsonObject
 from flows.sweeps.along import RATE
 from flows.sweeps.design import Design
 from lm.experiment_statistics import compare_pairs, measure_spread, stopping_rule
@@ -21,6 +22,8 @@ class SweepFacts:
     corpus: str
     command: str
     """The command that repeats it."""
+    settings: JsonObject = field(default_factory=dict)
+    """What its trials start from, by section."""
 
 
 def sweep_result(
@@ -38,6 +41,7 @@ def sweep_result(
         axis=design.axis,
         held_equal=design.held_equal,
         command=facts.command,
+        settings=facts.settings,
         trials=tuple(trials),
         comparisons=tuple(comparisons(design, trials)),
         noise_floor=noise_floor(design, trials),

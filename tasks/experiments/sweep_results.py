@@ -106,6 +106,8 @@ class SweepResult:
     """What all trials share, for the caption: `100 steps`, `1,000,000 tokens`."""
     command: str = ""
     """The command that repeats the sweep."""
+    settings: JsonObject = field(default_factory=dict)
+    """What the trials start from, by section; {}: an earlier version did not keep it."""
     trials: tuple[Trial, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     noise_floor: NoiseFloor | None = None

@@ -1,17 +1,22 @@
 """What `owt deploy` tells a server: pools, automations, and which restarts are refused."""
 
+import importlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
 import pytest
+from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cli.deploy import deploy, parse_environment
 from flows.deploying.automations import end_silent_runs, ensure_automation, restart_killed_runs
+from flows.deploying.checkout import CHECKOUT
+from flows.deploying.deploy import ENTRYPOINTS
 from flows.deploying.deploy import deploy as deploy_to
 from flows.deploying.work_pools import (
     Containers,
@@ -86,6 +91,15 @@ def test_an_automation_is_installed_once(client: SyncPrefectClient, make: object
     assert ensure_automation(client, make()) == "updated"
     assert client.read_automations_by_name(wanted.name)[0].enabled
     client.delete_automation(found.id)
+
+
+def test_each_deployment_is_of_a_flow_that_is_told_of() -> None:
+    """What `prefect.yaml` deploys can be imported, and `owt deploy` names it."""
+    deployments = (CHECKOUT / "prefect.yaml").read_text(encoding="utf-8")
+    assert set(re.findall(r"entrypoint: (\S+)", deployments)) == set(ENTRYPOINTS)
+    for entrypoint in ENTRYPOINTS:
+        module, _, name = entrypoint.rpartition(".")
+        assert isinstance(getattr(importlib.import_module(module), name), Flow)
 
 
 def test_a_secret_does_not_go_to_the_server() -> None:

@@ -7,8 +7,12 @@ from tasks.experiments.sweep_results import SweepResult, Trial
 from tasks.report.blocks import Block, Figure, NotRun, Origin, Section, Table, Text
 from tasks.report.evidence import Evidence, FoundSweep, origin_of
 from tasks.report.figures import sweep_figures as draw
-from tasks.report.wording import NOTHING, count, difference, loss, seconds
+from tasks.report.settings import ReportSettings
+from tasks.report.wording import NOTHING, count, difference, loss, plain, seconds
+from tasks.tracking.runs import flatten
 
+TRAINED_BY = ("tokenizer", "model", "train_lm")
+"""Sections of the settings that a trial's loss depends on."""
 _MAX_OPEN_TRIALS = 8
 """A longer list of trials is folded."""
 
@@ -42,7 +46,7 @@ def sweep_section(evidence: Evidence, kind: str) -> Section:
         return Section(key=f"sweep-{kind}", title=title, blocks=(missing,))
     blocks: list[Block] = []
     for number, sweep in enumerate(found):
-        blocks += _blocks(sweep, f"{kind}-{number}", show_corpus=len(found) > 1)
+        blocks += _blocks(evidence, sweep, f"{kind}-{number}", show_corpus=len(found) > 1)
     return Section(
         key=f"sweep-{kind}",
         title=title,
@@ -68,7 +72,9 @@ def arm_section(evidence: Evidence, arm: str) -> Section:
             trials=tuple(trial for trial in sweep.result.trials if trial.arm in arms),
         )
         findings.append(finding(part))
-        blocks += _blocks(replace(sweep, result=part), f"{kind}-{number}", show_corpus=True)
+        blocks += _blocks(
+            evidence, replace(sweep, result=part), f"{kind}-{number}", show_corpus=True
+        )
     if not blocks:
         command = f"owt sweep {kind} {evidence.settings.arguments}"
         blocks.append(NotRun(what=f"the ablation {arm}", command=command))
@@ -108,7 +114,7 @@ def _axis_finding(result: SweepResult) -> str:
     return line
 
 
-def _blocks(sweep: FoundSweep, name: str, *, show_corpus: bool) -> list[Block]:
+def _blocks(evidence: Evidence, sweep: FoundSweep, name: str, *, show_corpus: bool) -> list[Block]:
     result = sweep.result
     command = result.command or f"owt sweep {result.kind} --preset {result.preset}"
     origin = origin_of(command, [sweep.record])
@@ -130,8 +136,24 @@ def _blocks(sweep: FoundSweep, name: str, *, show_corpus: bool) -> list[Block]:
     if result.noise_floor is not None:
         blocks += _noise(result, name, origin)
     blocks.append(_trials(result, origin))
+    blocks.append(Text(_base(result, evidence.settings)))
     blocks += [Text(note) for note in result.notes]
     return blocks
+
+
+def _base(result: SweepResult, own: ReportSettings) -> str:
+    """Say in what the trials began with other settings than this report's run."""
+    if not result.settings:
+        return "An earlier version made this sweep and did not keep what its trials started from."
+    found, ours = flatten(result.settings), flatten(own.config)
+    differing = [
+        f"{name} {plain(value)} instead of {plain(ours.get(name))}"
+        for name, value in found.items()
+        if name.partition(".")[0] in TRAINED_BY and plain(value) != plain(ours.get(name))
+    ]
+    if not differing:
+        return "Apart from what each trial changes, the settings are those of this report's run."
+    return f"Beside this report's run, all trials have {', '.join(differing)}."
 
 
 def _held(result: SweepResult) -> str:

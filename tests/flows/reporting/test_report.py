@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from flows.config import recipe_of
+from flows.presets import smoke
 from flows.reporting.report import arguments_of
-from flows.reporting.report_sweeps import SMOKE, command_of
+from flows.reporting.report_sweeps import SMOKE, command_of, has_same_model
 from tests.self_contained import check_page
 
 
@@ -15,12 +17,16 @@ def report(prefect_server: None, shared_root: Path, settings: list[str]) -> Any:
     """A call of the flow on the tiny run's artifacts."""
     from flows.reporting.report import owt_report
 
-    def call(root: Path = shared_root, **options: Any) -> dict[str, Any]:
+    def call(
+        root: Path = shared_root, more: tuple[str, ...] = (), **options: Any
+    ) -> dict[str, Any]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("OWT_ROOT", str(root))
             patch.setenv("MLFLOW_TRACKING_URI", "")
             given = {"with_sweeps": False, **options}
-            summary: dict[str, Any] = owt_report(preset="smoke", overrides=settings, **given)
+            summary: dict[str, Any] = owt_report(
+                preset="smoke", overrides=[*settings, *more], **given
+            )
             return summary
 
     return call
@@ -44,6 +50,33 @@ def test_a_report_is_an_artifact_and_is_found_again(
     again = report()
     assert again["page"] == summary["page"]
     assert again["stages"][-1]["cached"]
+
+
+def test_a_finished_run_on_another_corpus_is_shown_beside(
+    first: dict[str, Any], report: Any
+) -> None:
+    """It is found in the store by its corpus; here both are one run, under two names."""
+    del first
+    summary = report(more=("corpus.name=elsewhere",), make_missing=False)
+    other = [name for name in summary["made_from"] if name.startswith("other ")]
+    assert sorted(name.rpartition(" ")[2] for name in other) == ["evaluate", "generate", "train_lm"]
+    markdown = Path(summary["page"]).with_name("report.md").read_text(encoding="utf-8")
+    assert "Bits a byte of the validation text: elsewhere " in markdown
+    assert "is equal in all of these" in markdown
+    assert "Samples by step" in markdown
+
+
+def test_a_sweep_of_another_model_is_not_shown() -> None:
+    """The preset's name is not enough; on another text the vocabulary may be another one."""
+    own = recipe_of(smoke())
+    assert has_same_model(own, own, is_same_text=True)
+    assert has_same_model({}, own, is_same_text=True)
+    for name, is_same_elsewhere in (("d_model", False), ("vocab_size", True)):
+        other = {**own, "model": {**own["model"], name: 64}}
+        assert not has_same_model(other, own, is_same_text=True)
+        assert has_same_model(other, own, is_same_text=False) == is_same_elsewhere
+    shorter = {**own, "train_lm": {**own["train_lm"], "max_steps": 7}}
+    assert has_same_model(shorter, own, is_same_text=True)
 
 
 def test_an_empty_store_gives_a_page_of_commands(report: Any, tmp_path: Path) -> None:

@@ -113,3 +113,18 @@ def test_negative_results_are_listed() -> None:
     assert rows["batch-size, batch 4096"] == "out of memory"
     assert rows["SiLU against baseline, stdlib"].startswith("+0.007 nats: no conclusion")
     assert "no RMSNorm against baseline, stdlib" not in rows
+
+
+def test_a_sweep_says_in_what_its_trials_began_otherwise() -> None:
+    """A sweep of short trainings beside a long run must not pass for the same."""
+    sweep = made_up_sweeps.floor()
+    shown = with_sweeps(sweep)
+    own = shown.settings.config
+    shorter = {**own, "train_lm": {**own["train_lm"], "max_steps": 100}}
+    for settings, words in (
+        ({}, "did not keep what its trials started from"),
+        (own, "the settings are those of this report's run"),
+        (shorter, "all trials have train_lm.max_steps 100 instead of 300."),
+    ):
+        section = sweep_section(with_sweeps(replace(sweep, settings=settings)), "seeds")
+        assert words in str(section.blocks)
