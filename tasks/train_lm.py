@@ -153,7 +153,9 @@ def _flops_done(record: Record) -> int:
 
 
 def _predicted_seconds(context: RunContext, settings: TrainingSettings) -> float | None:
-    """Predict the time before it is measured, to be held against it."""
+    """Predict the time before it is measured, to be held against it; None: the clock sets it."""
+    if settings.train_lm.max_minutes:
+        return None
     outlook = Outlook(
         records=list_records(store_of(context)),
         corpus=context.labels.get("corpus", ""),

@@ -20,6 +20,7 @@ from flows.cli import (
     sweep,
     tokenizer,
     ui,
+    verify_entry,
 )
 from flows.cli.serving.stopping import INTERRUPTED
 from flows.settings import code_version
@@ -76,6 +77,7 @@ app.command()(generate.generate)
 app.add_typer(config.app, name="config")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(artifacts.app, name="artifacts")
+app.command()(verify_entry.verify_entry)
 app.command()(ui.ui)
 app.command()(doctor.doctor)
 app.command()(deploy.deploy)

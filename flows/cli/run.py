@@ -36,6 +36,7 @@ from flows.cli.reading.own_text import own_text
 from flows.cli.serving.shared_server import refuse_silent_server, using_server
 from flows.cli.serving.stopping import INTERRUPTED, command_line, stopping_on_signals
 from flows.cli.tables import plain_table, print_table
+from flows.cli.verify_entry import entry_command
 from flows.config import resolve_config
 from flows.presets import find_preset
 from flows.settings import (
@@ -168,4 +169,7 @@ def show_summary(summary: JsonObject) -> None:
     if any(stage["stage"] == MODEL_STAGE for stage in stages):
         command = f'{name} {generate.__name__} --prompt "Once"'
         rich.print(f"next: [bold]{command}[/bold] lets the model write more")
+    if entry := summary.get("entry"):
+        command = shlex.join([*program(), *entry_command(entry)])
+        rich.print(f"next: [bold]{escape(command)}[/bold] computes its loss again")
     rich.print(f"next: [bold]{name} ui[/bold] shows the curves, and compares runs")

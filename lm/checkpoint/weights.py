@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from lm.accounting.parameters import num_parameters
 from lm.checkpoint.durable import (
     PARTIAL_PREFIX,
     Checkpoint,
@@ -161,6 +162,12 @@ def load_model(model_dir: Path, *, device: str | torch.device = "cpu") -> Transf
         weights = load_file(model_dir / MODEL_NAME)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{model_dir / MODEL_NAME} cannot be read: {error}") from error
+    held, described = sum(map(Tensor.numel, weights.values())), num_parameters(config)
+    if held != described:  # before memory is taken for what a stranger's file describes
+        raise ValueError(
+            f"the weights are those of another model: {model_dir / MODEL_NAME} holds {held} "
+            f"numbers, {CONFIG_NAME} describes a model of {described}"
+        )
     check_finite(weights)
     model = TransformerLM(config, generator=torch.Generator())  # torch's global one is not used
     load_weights(model, weights)

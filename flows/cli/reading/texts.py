@@ -1,4 +1,4 @@
-"""The texts that commands read with `--input`: in every form that `owt run` takes, and stdin."""
+"""The texts that commands read: in every form that `owt run` takes, and stdin."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,11 @@ STDIN = "-"
 
 @contextmanager
 def plain_texts(
-    inputs: Sequence[str], *, separator: str, text_column: str = "text"
+    inputs: Sequence[str],
+    *,
+    separator: str,
+    text_column: str = "text",
+    option: str = "--input",
 ) -> Iterator[list[Path]]:
     """Give the inputs as plain text files; those that are not are unpacked in a temporary folder.
 
@@ -25,6 +29,7 @@ def plain_texts(
         inputs: Paths of files or folders, addresses, or `-` for standard input.
         separator: What is written between the documents of a folder or a Parquet file.
         text_column: Column of a Parquet file that holds the documents.
+        option: What gave the inputs, for messages.
 
     Raises:
         FileNotFoundError: There is no such file, or a folder without a text.
@@ -39,10 +44,10 @@ def plain_texts(
             text = (
                 _read_stdin(place)
                 if given == STDIN
-                else _open(given, place, separator, text_column)
+                else _open(given, place, separator, text_column, option)
             )
             if not text.stat().st_size:
-                raise ValueError(f"--input ({given}) is empty; there is nothing to read in it")
+                raise ValueError(f"{option} ({given}) is empty; there is nothing to read in it")
             texts.append(text)
         yield texts
 
@@ -59,7 +64,7 @@ def _read_stdin(place: Path) -> Path:
     return text
 
 
-def _open(given: str, place: Path, separator: str, text_column: str) -> Path:
+def _open(given: str, place: Path, separator: str, text_column: str, option: str) -> Path:
     from artifacts.fetching.fetch import UnreachableError
     from tasks.corpus.plain import plain_text
     from tasks.corpus.source import source_of
@@ -68,17 +73,17 @@ def _open(given: str, place: Path, separator: str, text_column: str) -> Path:
         train=given, valid=given, document_separator=separator, text_column=text_column
     )
     source = source_of(corpus, "train")
-    _check_is_there(source)
+    _check_is_there(source, option)
     try:
         return plain_text(source, place, place / "text.txt")
     except UnreachableError as error:
-        raise UnreachableError(f"--input ({given}) cannot be reached: {error.reason}") from error
+        raise UnreachableError(f"{option} ({given}) cannot be reached: {error.reason}") from error
 
 
-def _check_is_there(source: "Source") -> None:
+def _check_is_there(source: "Source", option: str) -> None:
     path = source.local_path
     if path is not None and source.form != "folder" and not path.is_file():
         raise FileNotFoundError(
-            f"--input ({source.uri}) is not a readable file; give a text, .gz, .zst or .parquet "
+            f"{option} ({source.uri}) is not a readable file; give a text, .gz, .zst or .parquet "
             "file, a folder of texts, an address, or - for standard input"
         )
