@@ -64,7 +64,8 @@ def test_the_whole_training_is_within_its_budget_and_its_loss_is_found_again(
     training = json.loads((entry / "entry.json").read_text())["training"]
     assert 60 * training["minutes"] <= BUDGET_S + 1  # a busy machine may be late by a moment
     assert training["budget_minutes"] == BUDGET_S / 60
-    lines = [json.loads(line) for line in (entry / "model" / "metrics.jsonl").open()]
+    metrics = (entry / "model" / "metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in metrics.splitlines()]
     rates = [line["train/learning_rate"] for line in lines if "train/learning_rate" in line]
     assert rates[-1] < 0.1 * max(rates)
     done = verify(entry, folder / "valid.txt")
@@ -77,6 +78,12 @@ def raise_weights(entry: Path) -> None:
     data = bytearray((entry / "model" / "model.safetensors").read_bytes())
     data[-1] ^= 64
     (entry / "model" / "model.safetensors").write_bytes(data)
+
+
+def overrun(entry: Path) -> None:
+    records = json.loads((entry / "lineage.json").read_text())
+    next(r for r in records if r["stage"] == "train_lm")["statistics"]["seconds"] = 600.0
+    (entry / "lineage.json").write_text(json.dumps(records))
 
 
 def replace_in(name: str, old: str, new: str) -> Callable[[Path], object]:
@@ -92,11 +99,11 @@ def replace_in(name: str, old: str, new: str) -> Callable[[Path], object]:
     ("tamper", "text", "message"),
     [
         (raise_weights, "valid", "model.safetensors is not the file of train_lm/"),
-        (replace_in("entry.json", '"loss": ', '"loss": 0.'), "valid", "the claim does not hold"),
+        (replace_in("entry.json", '"loss": ', '"loss": 9'), "valid", "the claim does not hold"),
         (replace_in("tokenizer/owt.json", "gpt2", "cl100k"), "valid", "owt.json is not the file"),
         (lambda entry: (entry / "model" / "config.json").unlink(), "valid", "config.json is miss"),
-        (replace_in("lineage.json", '"seconds": ', '"seconds": 9'), "valid", "than its budget"),
-        (lambda entry: None, "train", "the entry is about another validation text"),
+        (overrun, "valid", "minutes, more than its budget of 0.25"),
+        (Path.exists, "train", "the entry is about another validation text"),
     ],
     ids=["weights", "claim", "tokenizer", "missing", "budget", "text"],
 )
