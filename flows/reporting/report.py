@@ -266,7 +266,7 @@ def report_settings(
         corpus=resolved.corpus.name,
         arguments=arguments,
         config=recipe_of(resolved),
-        baseline=recipe_of(PipelineConfig()),
+        baseline=recipe_of(find_preset("tinystories")),
         sweeps=tuple(kind for kind in SWEEPS if kind != "grid"),
         order=order,
         notes=notes,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from prefect import Flow, flow, runtime
+from prefect.context import FlowRunContext
 from prefect.states import Cancelled
 from prefect.task_runners import ProcessPoolTaskRunner
 
@@ -80,6 +81,7 @@ def owt_sweep(
         The result as plain JSON, with the place of its artifact.
     """
     refuse_hopeless_restart()
+    refuse_threads(parallel)
     base = resolve_config(find_preset(preset), config, overrides or ())
     wishes = Wishes(num_seeds=seeds, grid=grid or {}, arms=arms or (), num_rates=rates, hold=hold)
     design = find_design(kind, base, wishes)
@@ -140,6 +142,17 @@ def sweep_flow(parallel: int) -> Flow[..., dict[str, Any]]:
         return owt_sweep
     runner: Any = ProcessPoolTaskRunner(max_workers=parallel)  # its type is narrower than wanted
     return owt_sweep.with_options(task_runner=runner)
+
+
+def refuse_threads(parallel: int) -> None:
+    """Raise `ValueError` where trials side by side would share a process, as in a deployment."""
+    run = FlowRunContext.get()
+    has_processes = run is not None and isinstance(run.task_runner, ProcessPoolTaskRunner)
+    if parallel > 1 and not has_processes:
+        raise ValueError(
+            f"parallel ({parallel}) must be 1 here, as trials side by side need a process each; "
+            f'start "owt sweep --parallel {parallel}" on a machine instead'
+        )
 
 
 def _publish(running: Running, result: SweepResult) -> Reference:

@@ -32,6 +32,8 @@ class Table:
     origin: Origin | None = None
     is_folded: bool = False
     """Shown when the reader opens it; its caption is what is seen before."""
+    is_wide: bool = False
+    """Takes the whole width of the page, though it has few columns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

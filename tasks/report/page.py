@@ -11,7 +11,7 @@ from tasks.report.figures.themed_svg import DARK, LIGHT, palette_css
 
 TEMPLATES = Path(__file__).with_name("templates")
 
-_QUANTITY = r"[-+−]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?( ?(%|s|min|h|[kMGTP]?B|[kMGTP]))?"
+_QUANTITY = r"[-+−]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?( ?(%|ms|s|min|h|[kMGTP]?B|[kMGTP]))?"
 _NUMBER = re.compile(rf"{_QUANTITY}(( ±| to)? {_QUANTITY})*|–|not finite|")
 """A cell that belongs in a column of numbers."""
 

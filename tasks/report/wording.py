@@ -60,11 +60,13 @@ def share(value: float | None) -> str:
 def seconds(value: float | None) -> str:
     """Write a duration.
 
-    >>> [seconds(value) for value in (0.354, 51.5, 725, 8000)]
-    ['0.35 s', '51.5 s', '12 min 5 s', '2 h 13 min']
+    >>> [seconds(value) for value in (0.0004, 0.354, 51.5, 725, 8000)]
+    ['0.4 ms', '0.35 s', '51.5 s', '12 min 5 s', '2 h 13 min']
     """
     if value is None:
         return NOTHING
+    if 0 < value < 0.01:
+        return f"{1000 * value:.2g} ms"
     if value < 60:
         return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)

@@ -17,7 +17,7 @@ from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
 from tasks.tracking.runs import stage_run
 
 STAGE = "report"
-VERSION = 1
+VERSION = 2
 
 HTML, MARKDOWN = "report.html", "report.md"
 

@@ -121,7 +121,7 @@ def _facts(run: CorpusRun) -> dict[str, str]:
         "vocabulary": count(run.model.config["model"]["vocab_size"]),
         "bytes a token": f"{size:.3f}",
         "training tokens": count(tokens),
-        "training text, bytes": count(tokens * size),
+        "training text, bytes, about": count(tokens * size),
         "loss, nats a token": loss(found["loss"]),
         "unigram entropy, nats a token": loss(unigram),
         "loss, bits a byte": f"{_bits(found):.3f}",
@@ -131,10 +131,12 @@ def _facts(run: CorpusRun) -> dict[str, str]:
 
 
 def _how_to_read(runs: Sequence[CorpusRun]) -> str:
-    sizes = " and ".join(f"{bytes_per_token(run.evaluation):.2f} on {run.corpus}" for run in runs)
+    sizes = ", ".join(
+        f"{bytes_per_token(run.evaluation):.2f} bytes on {run.corpus}" for run in runs
+    )
     return (
         "How to read it: each corpus has its own vocabulary, so a token is another amount of text "
-        f"({sizes} bytes). A loss a token compares within one column only; bits a byte compare "
+        f"({sizes}). A loss a token compares within one column only; bits a byte compare "
         "between them, as bytes are the same everywhere."
     )
 

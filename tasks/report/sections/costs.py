@@ -7,7 +7,7 @@ from tasks.report.blocks import Block, Figure, NotRun, Section, Table
 from tasks.report.evidence import Evidence
 from tasks.report.figures.themed_svg import new_panel, series_color, to_svg
 from tasks.report.sections.curves import series_of
-from tasks.report.wording import NOTHING, count, plain, seconds, share, short
+from tasks.report.wording import NOTHING, count, plain, seconds, share
 from tasks.watching.progress import format_bytes
 
 
@@ -45,7 +45,7 @@ def costs_section(evidence: Evidence) -> Section:
             "seconds",
             seconds(at_peak_s),
             seconds(measured_s),
-            f"predicted at this machine's measured peak, {short(peak)}FLOP/s",
+            f"predicted at this machine's measured peak, {peak / 1e9:,.4g} GFLOP/s",
         ),
         (
             "seconds, by an earlier training",
@@ -101,8 +101,8 @@ def _speed(evidence: Evidence) -> Figure:
         name="throughput",
         svg=to_svg(drawing, "throughput"),
         alt="Tokens a second over the time of training.",
-        caption="Speed of the steps, validation and checkpoints left out. Dips are what else the "
-        "machine did.",
+        caption="Speed of the steps, validation and checkpoints left out. A dip may be other work "
+        "of the machine.",
         origin=evidence.origin("run", ("train_lm",)),
     )
 

@@ -69,7 +69,7 @@ def _by_position(evidence: Evidence) -> Figure:
         name="loss-by-position",
         svg=to_svg(drawing, "loss-by-position"),
         alt="Mean loss at each position of the context.",
-        caption="Loss by position: what a longer context buys.",
+        caption="Loss by position: it falls for as long as more context helps.",
         origin=evidence.origin("run --only evaluate", ("evaluate",)),
     )
 
@@ -104,7 +104,7 @@ def _by_frequency(evidence: Evidence, groups: Sequence[JsonObject]) -> Figure:
         name="loss-by-token-frequency",
         svg=_bars("loss-by-token-frequency", label, groups, names),
         alt="Mean loss by how often the token occurs in the training text.",
-        caption="Loss by frequency: rare tokens are the hard ones.",
+        caption="Loss by how often the token occurs in the training text.",
         origin=evidence.origin("run --only evaluate", ("evaluate",)),
     )
 

@@ -53,8 +53,8 @@ def _picture(evidence: Evidence) -> Figure:
         name="pipeline",
         svg=pipeline_picture(records),
         alt=f"The stages from corpus to samples. {chain}.",
-        caption="Each box is an artifact: time of its build, size of its files. An arrow means "
-        "that one was made from the other; one that follows from others is left out.",
+        caption="Each box is an artifact: time of its build, size of its files. A line leads from "
+        "what was read to what was made of it; one that follows from others is left out.",
         origin=evidence.origin("run", records),
         is_wide=True,
     )

@@ -27,8 +27,9 @@ def progress_blocks(evidence: Evidence) -> tuple[Block, ...]:
     table = Table(
         header=("step", "validation loss", "what the model writes"),
         rows=rows,
-        caption="Samples by step: at each validation the model goes on from the beginning of the "
-        f"validation text, {found[0].prompt!r}, each time with the most likely token.",
+        caption="Samples by step: at each validation the model continues the beginning of the "
+        f"validation text, {found[0].prompt!r}, with the most likely token each time.",
+        is_wide=True,
         origin=evidence.origin("run", ("train_lm",)),
     )
     return (table,)

@@ -23,7 +23,8 @@ def recipe_section(evidence: Evidence) -> Section:
     table = Table(
         header=("setting", "course's model", "this run"),
         rows=rows,
-        caption="The baseline is the defaults of the settings: CS336, assignment 1, section 7.",
+        caption="The course's model is the preset tinystories: shape, vocabulary and number of "
+        "tokens of CS336, assignment 1, section 7.2.",
         origin=evidence.origin("plan", ()),
     )
     return Section(key="recipe", title="Recipe", finding=finding, blocks=(table,) if rows else ())

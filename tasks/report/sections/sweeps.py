@@ -18,6 +18,7 @@ _MAX_OPEN_TRIALS = 8
 
 TITLES = {
     "learning-rate": "Learning rate",
+    "range-test": "Range test of the learning rate",
     "batch-size": "Batch size",
     "weight-decay": "Weight decay",
     "schedule": "Schedule",

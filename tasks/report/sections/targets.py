@@ -80,7 +80,7 @@ def _row(evidence: Evidence, target: Target) -> tuple[str, str, str, str]:
     found = evidence.evaluation.get("loss")
     reason = why_not(evidence, target)
     if reason or found is None:
-        verdict = f"not run: {target.needs}"
+        verdict = f"not run: needs {target.needs}"
         return target.name, verdict, reason or "no evaluation", target.command
     verdict = "met" if found <= target.limit else "not met"
     return target.name, verdict, loss(found), target.command

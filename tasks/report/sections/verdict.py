@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lm.accounting.parameters import num_parameters
 from lm.config import ModelConfig
-from tasks.report.blocks import NotRun, Section, Table
+from tasks.report.blocks import Excerpt, NotRun, Section, Table
 from tasks.report.evidence import Evidence, describe
 from tasks.report.wording import count, difference, loss, seconds
 
@@ -127,23 +127,29 @@ def _flaws(evidence: Evidence) -> list[tuple[str, str]]:
 
 def provenance_section(evidence: Evidence) -> Section:
     """Return the commands that make all of it again, and the artifacts that the page shows."""
+    settings = evidence.settings
     records = [*evidence.records.values()]
     records += [generation.record for generation in evidence.generations[1:]]
     records += [sweep.record for sweep in evidence.sweeps]
     records += [evidence.comparison] if evidence.comparison else []
+    records += [record for run in evidence.others for record in (run.model, run.evaluated)]
+    command = " ".join(
+        ("owt report", *(["--course"] if settings.order == "course" else []), settings.arguments)
+    )
     versions = _libraries(records)
     tables = (
         Table(
             header=("artifact", "fingerprint, code, libraries, machine, date"),
             rows=tuple((record.place, describe(record)) for record in records),
+            is_wide=True,
         ),
         Table(header=("library", "version"), rows=versions),
     )
     return Section(
         key="again",
         title="How to get this again",
-        finding=f"owt report {evidence.settings.arguments}",
-        blocks=tables if records else (),
+        finding="This command makes the page again, from nothing or from what is in the store.",
+        blocks=(Excerpt(text=command), *tables) if records else (Excerpt(text=command),),
     )
 
 

@@ -160,3 +160,9 @@ def test_kept_trials_stand_for_artifacts(
     assert elsewhere["trials"] == rates["trials"]
     assert elsewhere["artifact"]["fingerprint"] == rates["artifact"]["fingerprint"]
     assert models(data_root) == set()
+
+
+def test_trials_side_by_side_need_processes(prefect_server: None, tmp_path: Path) -> None:
+    """A deployed sweep trains one after the other: threads would share torch's settings."""
+    with pytest.raises(ValueError, match=r"parallel \(2\) must be 1 here.*--parallel 2"):
+        sweep_in(tmp_path, [], kind="seeds", parallel=2)
