@@ -45,6 +45,7 @@ def verify_entry(folder: Folder, text: Text = "", store: StoreUrl = "") -> None:
 @contextmanager
 def _own_text(store: str) -> Iterator[list[Path]]:
     """Give the leaderboard's validation text: of the store if it is there, else fetched."""
+    from artifacts.fetching.fetch import UnreachableError
     from artifacts.published.reading import local_file
     from artifacts.store import list_records, open_store, reference_of
     from tasks.corpus.plain import plain_text
@@ -59,7 +60,15 @@ def _own_text(store: str) -> Iterator[list[Path]]:
             yield [local_file(opened, reference_of(opened, record), text_name("valid"))]
             return
     with TemporaryDirectory(prefix="owt-") as scratch:
-        yield [plain_text(source, root, Path(scratch, text_name("valid")))]
+        try:
+            path = plain_text(source, root, Path(scratch, text_name("valid")))
+        except UnreachableError as error:
+            raise UnreachableError(
+                f"the leaderboard's validation text cannot be fetched ({error.reason}); give a "
+                f"copy of {source.file_name} with --text",
+                error.reason,
+            ) from error
+        yield [path]
 
 
 def _show(found: Verified, text: str) -> None:

@@ -83,7 +83,7 @@ def _build_or_resume(job: TrainJob, processes: Processes) -> tuple[TrainingRun, 
     run.clock.started = started  # a large corpus takes seconds to be looked through
     if checkpoint is not None:
         restore(run, checkpoint)
-        run.clock.take_over(elapsed_s=run.state.elapsed_s, setup_s=run.state.setup_s)
+        run.clock.take_over(run.state)
     return run, checkpoint
 
 

@@ -54,6 +54,7 @@ def owt(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
         (["plan", "--config", "nowhere.toml"], "config file nowhere.toml cannot be read"),
         (["run", "--set", "corpus.train=nowhere.txt"], "corpus.train (nowhere.txt) is not a"),
         (["artifacts", "show", "nothing"], "'nothing' fits no artifact"),
+        (["verify-entry", "nowhere"], "no entry nowhere: there is no such folder"),
         (["generate"], "trains one in minutes: python -m flows run --preset smoke"),
     ],
 )

@@ -1,7 +1,9 @@
 """Time in a training run: the budget of a run by the clock, and the seconds of its steps."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from lm.training.step.state import TrainState
 
 RESERVE_FACTOR = 1.2
 """How many times the measured seconds of the ending are reserved: a busy machine varies."""
@@ -32,9 +34,20 @@ class Clock:
         """Return the seconds of the run so far."""
         return self.elapsed_before_s + time.perf_counter() - self.started
 
-    def take_over(self, *, elapsed_s: float, setup_s: float) -> None:
+    def take_over(self, state: TrainState) -> None:
         """Continue the time of a run that another process began."""
-        self.elapsed_before_s, self.setup_s = elapsed_s, setup_s
+        self.elapsed_before_s, self.setup_s = state.elapsed_s, state.setup_s
+        self.validation_s, self.save_s = state.validation_s, state.save_s
+
+    def kept_in(self, state: TrainState) -> TrainState:
+        """Return the state with what another process needs to continue the time."""
+        return replace(
+            state,
+            elapsed_s=self.elapsed_s(),
+            setup_s=self.setup_s,
+            validation_s=self.validation_s,
+            save_s=self.save_s,
+        )
 
     def end_setup(self) -> None:
         """Count this process's seconds so far as spent before the steps."""

@@ -1,6 +1,6 @@
 """The objects of a training run, and how they are copied to a checkpoint and restored from it."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 import torch
 
@@ -156,8 +156,7 @@ def snapshot(run: TrainingRun, *, metrics_text: str) -> Checkpoint:
     if run.average is not None:
         weights = plain_state_dict(run.average.state_dict())
         tensors |= {f"average.{name}": copy_to_cpu(tensor) for name, tensor in weights.items()}
-    clock = run.clock
-    run.state = replace(run.state, elapsed_s=clock.elapsed_s(), setup_s=clock.setup_s)
+    run.state = run.clock.kept_in(run.state)
     facts = {
         "config": run.config_facts,
         "state": state_to_json(run.state),

@@ -48,6 +48,10 @@ class TrainState:
     """Seconds spent, over all resumptions; of the machine, not of the result."""
     setup_s: float = 0.0
     """Part of them before the steps, in which each process loaded and compiled."""
+    validation_s: float = 0.0
+    """Seconds of the last sampled validation."""
+    save_s: float = 0.0
+    """Seconds of the last checkpoint that was written before this one."""
 
 
 def state_to_json(state: TrainState) -> JsonObject:

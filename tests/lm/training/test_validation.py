@@ -17,6 +17,7 @@ from lm.model.functional import token_cross_entropy
 from lm.model.transformer import TransformerLM
 from lm.training.job.resume import take_over_plan
 from lm.training.step.clock import Clock
+from lm.training.step.state import TrainState
 from lm.training.validation import sample_starts, sampled_loss
 
 TINY = ModelConfig(vocab_size=40, context_length=16, d_model=32, num_layers=1, num_heads=2, d_ff=64)
@@ -96,8 +97,8 @@ def test_the_schedule_begins_after_compiling_and_ends_before_saving() -> None:
     assert clock.share() == pytest.approx(0.5, abs=0.001)
 
     resumed = Clock(100.0)
-    resumed.take_over(elapsed_s=clock.elapsed_s(), setup_s=clock.setup_s)
-    resumed.save_s, resumed.step_s = clock.save_s, clock.step_s
+    resumed.take_over(clock.kept_in(TrainState()))
+    resumed.step_s = clock.step_s
     assert resumed.share() == pytest.approx(0.5, abs=0.001)
     resumed.started -= 10.0
     resumed.end_setup()
