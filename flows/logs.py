@@ -32,6 +32,15 @@ class _Notes(logging.Handler):
             self.observer(Noted(text=" ".join(record.getMessage().split())))
 
 
+class _LogFile(logging.FileHandler):
+    """Writes records to a file; what a full disk refuses is missing there, and ends nothing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's own name
+        """Leave the record out: logging would print a traceback for each of them."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def is_of_engine(record: logging.LogRecord) -> bool:
     """Tell whether Prefect or MLflow itself wrote a record, not a task through its logger."""
     packages = Path(record.pathname).parts
@@ -43,7 +52,7 @@ def logged_to(path: Path, observer: Observer, *, verbose: bool) -> Iterator[None
     """Write every record of the body to a file, and show warnings; with `verbose`, show all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_old(path.parent)
-    file = logging.FileHandler(path, encoding="utf-8", delay=True)
+    file = _LogFile(path, encoding="utf-8", delay=True)
     file.setFormatter(logging.Formatter(FORMAT))
     root, notes = logging.getLogger(), _Notes(observer)
     added: list[logging.Handler] = [file] if verbose else [file, notes]

@@ -13,14 +13,14 @@ def wake_after_a_rival(pid: int, root: Path, settings: list[str]) -> list[str]:
     """Let another attempt finish while one sleeps, then wake the sleeper; return what is wrong."""
     from benchmarks.kills.attempts import fork_attempt
 
-    _silence(root)
+    silence(root)
     rival = fork_attempt(root, settings, Moments())
     _, status = os.waitpid(rival, 0)
     os.kill(pid, signal.SIGCONT)
     return [f"the rival of a sleeper ended with {status}"] if status else []
 
 
-def _silence(root: Path) -> None:
+def silence(root: Path) -> None:
     """Let others take the holder for dead after a second instead of a minute."""
     for path in (root / "artifacts" / ".leases").glob("*/*/*.json"):
         with suppress(OSError, ValueError):

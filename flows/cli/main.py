@@ -1,5 +1,6 @@
 """The command ``owt``: its sub-commands, and how errors end it."""
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -23,8 +24,10 @@ from flows.cli import (
     verify_entry,
 )
 from flows.cli.serving.stopping import INTERRUPTED
-from flows.settings import code_version
+from flows.settings import code_version, data_root
 
+ROOM = "free space"
+"""Is in what the store says of a full disk."""
 CHECKOUT = Path(__file__).parents[2]
 
 app = typer.Typer(
@@ -123,4 +126,6 @@ def one_line(error: BaseException) -> str:
     """Return an error in one line; an error without a message gives its type."""
     text = error.format_message() if hasattr(error, "format_message") else str(error)
     message = " ".join(text.split())
+    if getattr(error, "errno", None) == errno.ENOSPC and ROOM not in message:
+        message += f"; {ROOM} on the disk of {data_root()}, and run again: what is finished is kept"
     return message or type(error).__name__

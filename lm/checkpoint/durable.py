@@ -5,9 +5,11 @@ of the former and of itself. Both are flushed to disk in a folder of another nam
 renamed. Nothing is pickled.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -60,7 +62,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     partial = path.with_name(PARTIAL_PREFIX + uuid.uuid4().hex)
     partial.mkdir()
     try:
-        save_file(checkpoint.tensors, partial / TENSORS_NAME)
+        save_tensors(checkpoint.tensors, partial / TENSORS_NAME)
         state = {
             "step": checkpoint.step,
             "facts": checkpoint.facts,
@@ -74,6 +76,20 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     flush(path.parent)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors to a file.
+
+    Raises:
+        OSError: The disk refused it; the library's own error says so in its text alone.
+    """
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        number = int(found.group(1)) if found else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def _replace_folder(source: Path, destination: Path) -> None:

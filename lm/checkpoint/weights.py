@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lm.accounting.parameters import num_parameters
@@ -22,6 +22,7 @@ from lm.checkpoint.durable import (
     JsonObject,
     flush,
     read_checkpoint,
+    save_tensors,
     write_checkpoint,
     write_json,
 )
@@ -132,9 +133,12 @@ def save_model(model_dir: Path, weights: Mapping[str, Tensor], config: ModelConf
     """Write `model.safetensors` and `config.json`, each whole or not at all."""
     model_dir.mkdir(parents=True, exist_ok=True)
     partial = model_dir / (PARTIAL_PREFIX + uuid.uuid4().hex)
-    save_file({name: copy_to_cpu(tensor) for name, tensor in weights.items()}, partial)
-    flush(partial)
-    partial.replace(model_dir / MODEL_NAME)
+    try:
+        save_tensors({name: copy_to_cpu(tensor) for name, tensor in weights.items()}, partial)
+        flush(partial)
+        partial.replace(model_dir / MODEL_NAME)
+    finally:
+        partial.unlink(missing_ok=True)
     write_json(model_dir / CONFIG_NAME, asdict(config))
 
 

@@ -91,14 +91,15 @@ TRANSIENT = ("reset", "answer lost", "503", "slow", "truncated", "lost")
 
 
 @pytest.mark.slow
-def test_one_request_in_twenty_may_fail_in_each_way(
+def test_one_request_in_twenty_may_fail_in_any_way(
     run: Run, settings: list[str], first: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run over such a storage, with all faults mixed, ends with the same artifacts."""
     url = "memory://faults-mixed"
+    rare = {"put_file": ["lost"], "cat_file": ["truncated"]}  # surely once
     monkeypatch.setattr("artifacts.patience.FIRST_PAUSE_S", 0.001)
     with monkeypatch.context() as patch:
-        faults = inject(patch, Faults(share=0.05 * len(TRANSIENT), kinds=TRANSIENT))
+        faults = inject(patch, Faults(at=rare, share=0.05, kinds=TRANSIENT))
         summary = run([*settings, f"run.store={url}", "run.retry_delay_s=0.01"])
     assert all(faults.seen[kind] > 0 for kind in TRANSIENT), faults.seen
     assert hashes_of(open_store(url), summary) == hashes_of(open_store(first["store"]), first)
