@@ -142,7 +142,7 @@ def correction_name(num_comparisons: int) -> str:
     if num_comparisons == 1:
         return "none"
     level = 1 - (1 - CONFIDENCE) / num_comparisons
-    return f"Bonferroni, {num_comparisons} comparisons: each interval is of {level:.2%}"
+    return f"Bonferroni, {num_comparisons} comparisons: each interval is of {100 * level:.2f} %"
 
 
 def measure_spread(losses: Sequence[float]) -> SeedSpread:

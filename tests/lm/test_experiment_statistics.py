@@ -197,7 +197,7 @@ def test_rules_and_power_are_told_in_words() -> None:
     """The lines that a sweep prints first name their numbers."""
     assert stopping_rule(3).startswith("3 seeds a side, fixed before the first training")
     assert correction_name(1) == "none"
-    assert correction_name(5).endswith("5 comparisons: each interval is of 99.00%")
+    assert correction_name(5).endswith("5 comparisons: each interval is of 99.00 %")
     assert "no difference can be told" in power_statement(1, deviation=0.1)
     assert "show any difference" in power_statement(3, deviation=0.0)
     line = power_statement(5, deviation=0.01)

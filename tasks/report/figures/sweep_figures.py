@@ -20,6 +20,7 @@ from tasks.report.figures.themed_svg import (
     step_color,
     to_svg,
 )
+from tasks.report.wording import short
 
 Place = Literal["step", "tokens", "seconds"]
 
@@ -128,6 +129,7 @@ def curves(result: SweepResult, name: str, place: Place) -> str:
         axes.set_xlim(left=0)
     else:  # trials of other batch sizes differ by factors
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(short))
     if len(ends) <= _MAX_LABELS:
         top = axes.get_ylim()[1]
         label_ends(axes, [_end_label(points, text, color, top) for points, text, color in ends])

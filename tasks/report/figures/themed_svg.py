@@ -136,13 +136,17 @@ def add_scale(axes: Axes, place: float, factor: float, name: str) -> None:
 
 def label_ends(axes: Axes, labels: Sequence[EndLabel]) -> None:
     """Write labels beside the ends of lines, moved apart where they would touch."""
-    edge = axes.get_xlim()[1]
+    edge, (bottom, top) = axes.get_xlim()[1], axes.get_ylim()
     for label in [label for label in labels if label.x is not None and label.x < 0.9 * edge]:
+        # Below the end, as to its right the next line comes down in many figures; but not on the
+        # horizontal axis.
+        is_below = bottom + 0.1 * (top - bottom) < label.y < top
         axes.annotate(
             label.text,
-            (label.x, min(label.y, axes.get_ylim()[1])),
-            xytext=(5, 0),
+            (label.x, min(label.y, top)),
+            xytext=(0, -9) if is_below else (5, 0),
             textcoords="offset points",
+            ha="center" if is_below else "left",
             va="center",
             color=label.color,
             annotation_clip=False,

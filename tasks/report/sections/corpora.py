@@ -161,19 +161,18 @@ def _equal(runs: Sequence[CorpusRun]) -> str:
 def _why(runs: Sequence[CorpusRun]) -> str:
     """Say why one corpus is harder than another at the same compute, with what was counted."""
     easy, *_, hard = sorted(runs, key=lambda run: _bits(run.evaluation))
-
-    def entropy(run: CorpusRun, name: str) -> str:
-        return f"{_as_bits(run, float(run.evaluation[f'{name}_entropy'])):.2f}"
-
+    (hard_unigram, easy_unigram), (hard_bigram, easy_bigram) = (
+        [_as_bits(run, float(run.evaluation[f"{name}_entropy"])) for run in (hard, easy)]
+        for name in ("unigram", "bigram")
+    )
+    if hard_unigram <= easy_unigram:
+        return ""
     return (
-        f"Why {hard.corpus} has the higher loss at a given compute: its text says less about its "
-        f"own next byte. Known token frequencies leave {entropy(hard, 'unigram')} bits a byte "
-        f"open there and {entropy(easy, 'unigram')} on {easy.corpus}; known pairs of tokens "
-        f"{entropy(hard, 'bigram')} and {entropy(easy, 'bigram')}. What a model of the same size "
-        "must learn from as many tokens is more, so it is further from done, and its samples "
-        "read worse."
-        if entropy(hard, "unigram") > entropy(easy, "unigram")
-        else ""
+        f"Why {hard.corpus} has the higher loss: its text is harder to predict. Knowing how often "
+        f"each token occurs leaves {hard_unigram:.2f} bits of each byte unknown there and "
+        f"{easy_unigram:.2f} on {easy.corpus}; knowing how often each pair occurs leaves "
+        f"{hard_bigram:.2f} and {easy_bigram:.2f}. A model of a given size and training removes a "
+        "part of that. So more remains there, which one sees in the samples."
     )
 
 

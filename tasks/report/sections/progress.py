@@ -20,7 +20,7 @@ def progress_blocks(evidence: Evidence) -> tuple[Block, ...]:
         (
             count(text.step),
             loss(losses.get(text.step)) if text.step in losses else NOTHING,
-            text.text,
+            text.text.strip(),
         )
         for text in (found[number] for number in chosen)
     )

@@ -93,8 +93,9 @@ def finding(result: SweepResult) -> str:
     if result.noise_floor is not None:
         floor = result.noise_floor
         return (
-            f"{floor.num_seeds} seeds of the same run spread by {floor.standard_deviation:.4f} "
-            f"nats; that many pairs show differences from {floor.smallest_difference:.4f} on."
+            f"The losses of {floor.num_seeds} seeds of the same run have a standard deviation of "
+            f"{floor.standard_deviation:.4f} nats; as many pairs show differences of "
+            f"{floor.smallest_difference:.4f} and more."
         )
     return _axis_finding(result)
 

@@ -68,7 +68,7 @@ def test_two_corpora_are_compared_in_bits_a_byte_only() -> None:
     words = texts(evidence(web()))
     assert "the run on openwebtext is equal in all of these" in words
     assert "Why openwebtext has the higher loss" in words
-    assert "leave 2.57 bits a byte open there and 2.11 on tinystories" in words
+    assert "leaves 2.57 bits of each byte unknown there and 2.11 on tinystories" in words
     assert bytes_per_token(STORIES) * 0.5 * 0.693147 - 1.4 < 1e-5
 
 
@@ -95,6 +95,6 @@ def test_texts_of_a_training_are_shown_from_the_first_to_the_last() -> None:
     (table,) = progress_blocks(replace(evidence(), progress=progress))
     assert isinstance(table, Table)
     assert len(table.rows) == MAX_ROWS
-    assert table.rows[0] == ("0", "–", " text 0")
-    assert table.rows[-1] == ("300", "3.600", " text 300")
+    assert table.rows[0] == ("0", "–", "text 0")
+    assert table.rows[-1] == ("300", "3.600", "text 300")
     assert progress_blocks(evidence()) == ()
