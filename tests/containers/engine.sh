@@ -25,7 +25,7 @@ install_missing() {
     command -v apt-get > /dev/null || skip "there is no apt-get to install $(echo $packages)"
     export DEBIAN_FRONTEND=noninteractive
     # shellcheck disable=SC2086 # several words
-    { timeout 120 apt-get update && timeout 300 apt-get install -y --no-install-recommends \
+    { timeout 120 apt-get update && timeout 600 apt-get install -y --no-install-recommends \
         --no-remove -o DPkg::Lock::Timeout=60 $packages; } > "$folder/apt.log" 2>&1 ||
         skip "apt-get cannot install $(echo $packages): $(tail -n 1 "$folder/apt.log")"
 }
@@ -48,7 +48,7 @@ start() {
         kill -0 $! 2> /dev/null || break
         sleep 1
     done
-    skip "dockerd does not start: $(tail -n 1 "$folder/dockerd.log")"
+    skip "dockerd does not start: $(tail -n 3 "$folder/dockerd.log" | tr '\n' ' ')"
 }
 
 stop() {

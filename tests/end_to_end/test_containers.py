@@ -164,7 +164,8 @@ def test_one_stage_alone_is_built_again(stack: Stack, undisturbed: str) -> None:
     flow_run = start_run(stack, *only)
     wait_until_completed(stack, flow_run)
     wanted = {"flow_runs": {"id": {"any_": [flow_run]}}}
-    shown = {task["name"]: task["state_name"] for task in ask(stack, "/task_runs/filter", wanted)}
+    tasks = ask(stack, "/task_runs/filter", wanted)
+    shown = {task["name"].split()[0]: task["state_name"] for task in tasks}  # both splits as one
     assert shown.pop("evaluate") == "Completed"
     assert set(shown.values()) == {"Cached"}
     assert {*shown, "evaluate"} == {*stage_ancestors()["evaluate"], "evaluate"}
