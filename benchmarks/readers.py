@@ -45,6 +45,48 @@ def _read_record(files: Files, folder: Path) -> object:
     return Record.from_json(parse_json(files["record.json"]))
 
 
+def _entry(folder: Path) -> Files:
+    """Make an entry whose artifacts have no files but the text."""
+    from artifacts.identity import Identity, Reference
+    from artifacts.record import FileEntry, Record
+
+    del folder
+    made: dict[str, Record] = {}
+    for name, stage, inputs in (
+        ("text", "download", ()),
+        ("tokenizer", "train_tokenizer", ("text",)),
+        ("valid", "encode_shards", ("text", "tokenizer")),
+        ("model", "train_lm", ("valid",)),
+        ("evaluation", "evaluate", ("model", "tokenizer", "valid")),
+    ):
+        config = {"train_lm": {"max_minutes": 90.0}}
+        references = {key: Reference(stage, made[key].fingerprint, "/x") for key in inputs}
+        identity = Identity(stage=stage, version=1, config=config, inputs=references)
+        made[name] = Record(
+            stage=stage,
+            stage_version=1,
+            fingerprint=identity.fingerprint,
+            config=config,
+            inputs=references,
+            files=(FileEntry("valid.txt", 10, "b" * 64),) if stage == "download" else (),
+            folder="attempt-1",
+            statistics={"seconds": 5400.0},
+        )
+    claim = {"loss": 3.5, "context_length": 512, "text_sha256": "b" * 64, "num_tokens": 9}
+    return {
+        "entry.json": json.dumps({"format": 1, "claim": claim}).encode(),
+        "lineage.json": json.dumps([record.to_json() for record in made.values()]).encode(),
+    }
+
+
+def _read_entry(files: Files, folder: Path) -> object:
+    from tasks.leaderboard.entry import read_claim, read_lineage
+    from tasks.leaderboard.lineage import check_lineage, describe_training
+
+    place = _written(files, folder)
+    return describe_training(check_lineage(place, read_lineage(place), read_claim(place)))
+
+
 def _tokenizer(folder: Path) -> Files:
     from tokenizer.formats.vocabulary import save_vocabulary
 
@@ -166,6 +208,7 @@ def _written(files: Files, folder: Path) -> Path:
 
 READERS = {
     "record": Reader(_record, _read_record),
+    "entry": Reader(_entry, _read_entry),
     "tokenizer folder": Reader(_tokenizer, _read_tokenizer),
     "tokenizer.json": Reader(_tokenizer_json, _read_tokenizer),
     "shard": Reader(_shard, _read_shard),

@@ -10,7 +10,7 @@ from pathlib import Path
 from artifacts.content_hash import content_hash
 from artifacts.record import ExternalFile, FileEntry, Record
 from tasks.corpus.text import text_name
-from tasks.leaderboard.entry import EVALUATION, FOLDERS, LINEAGE_FILE, MODEL, Claim
+from tasks.leaderboard.entry import EVALUATION, FOLDERS, LINEAGE_FILE, Claim
 
 OVERRUN_MINUTES = 0.1
 """Minutes that a training may end after its budget: a file may take long to be written."""
@@ -24,8 +24,13 @@ def validation_text(records: Mapping[str, Record], evaluation: Record) -> FileEn
     return (files | {file.name: file for file in text.external_files})[text_name("valid")]
 
 
-def check_lineage(folder: Path, records: Sequence[Record], claim: Claim) -> None:
-    """Raise `ValueError`, or `FileNotFoundError`, at the first thing that does not fit."""
+def check_lineage(folder: Path, records: Sequence[Record], claim: Claim) -> Record:
+    """Return the model's record.
+
+    Raises:
+        FileNotFoundError: A file that a record names is missing.
+        ValueError: Records, files and claim do not agree; the first thing is named.
+    """
     path = folder / LINEAGE_FILE
     known = {record.fingerprint: record for record in records}
     for record in records:
@@ -49,6 +54,7 @@ def check_lineage(folder: Path, records: Sequence[Record], claim: Claim) -> None
             f"{path}: the evaluation was made on the text {text.sha256[:16]}, the claim is about "
             f"{claim.text_sha256[:16]}"
         )
+    return model
 
 
 def _check_budget(path: Path, model: Record) -> None:
@@ -74,13 +80,10 @@ def _check_files(folder: Path, record: Record) -> None:
             )
 
 
-def describe_training(records: Sequence[Record]) -> str:
-    """Say what the records tell of the training; nobody can check it."""
-    model = next((record for record in records if record.stage == FOLDERS[MODEL]), None)
-    if model is None:
-        return f"(no {LINEAGE_FILE}) made in an unknown way"
+def describe_training(model: Record) -> str:
+    """Say what a model's record tells of its training; nobody can check it."""
     budget = model.config["train_lm"]["max_minutes"]
-    environment = model.statistics.get("environment", {})
+    environment = dict(model.statistics.get("environment") or {})
     place = environment.get("card") or environment.get("device") or "an unknown device"
     of_budget = f" of {budget:g}" if budget else ""
     minutes = model.statistics["seconds"] / 60
