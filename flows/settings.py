@@ -24,6 +24,10 @@ MLFLOW_PAGE = f"http://{HOST}:{MLFLOW_PORT}"
 PREFECT_ORIGINS = "http://127.0.0.1:4200,http://localhost:4200"
 """Pages that a browser lets use the API of a server that we start: Prefect's own."""
 
+COLLECT_AFTER = 100_000
+"""Objects between two collections of garbage while libraries are loaded. Python's 700 take a fifth
+of that time, in which thousands of classes are made and nothing is thrown away."""
+
 QUIET_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "true",
@@ -91,6 +95,13 @@ def set_mlflow_hosts(port: int) -> None:
     os.environ.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", names)
 
 
+def leave_out_blocks() -> None:
+    """Let a Prefect server start without registering blocks: a second, for what no run uses."""
+    os.environ.setdefault("PREFECT_SERVER_REGISTER_BLOCKS_ON_START", "false")
+    # Else it would note that they are there, and the server of `owt ui` would not add them.
+    os.environ.setdefault("PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION", "false")
+
+
 def set_prefect_page_address(server: str) -> None:
     """Tell the page of a Prefect server on another port than 4200 where that server is."""
     os.environ.setdefault("PREFECT_SERVER_UI_API_URL", f"{server}/api")
@@ -116,6 +127,17 @@ def passing_prefect_url(root: Path) -> str:
         return str(json.loads((root / "prefect" / "server.json").read_text())["url"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def prefect_database() -> Path:
+    """Return the SQLite file of a Prefect server of ours; a user's setting may name another."""
+    return Path(os.environ["PREFECT_HOME"]) / "prefect.db"
+
+
+def spares_folder() -> Path:
+    """Return where empty databases are kept for later data roots: in the user's cache folder."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "owt-pipeline"
 
 
 def numba_cache_dir() -> str:

@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from flows.settings import (
     prepare_environment,
     set_prefect_api_url,
 )
+from tasks.corpus.source import check_is_there
 from tasks.watching.events import Preparing, emit
 from tasks.watching.stopping import RunStopped, StopSwitch, result_of
 
@@ -68,11 +69,11 @@ def run(
     resolved = resolve_config(find_preset(preset), overlay, overrides)
     root = data_root()
     prepare_environment(root)
-    from flows.selection import select_stages
-    from tasks.corpus.source import check_is_there
-
     check_is_there(resolved.corpus)
-    select_stages(only=only, start_from=start_from, force=force or ())
+    if only or start_from or force:
+        from flows.selection import select_stages  # takes seconds, as it loads the stages
+
+        select_stages(only=only, start_from=start_from, force=force or ())
     parameters = {
         "preset": preset,
         "overrides": overrides,
@@ -84,35 +85,36 @@ def run(
     from flows.view.showing import showing_run, write_line
 
     command = typed("run", preset, config, settings, corpus)
-    try:
-        with showing_run(root, verbose=verbose) as log, stopping_on_signals(root) as switch:
-            summary = _perform(root, parameters, switch, verbose=verbose, command=command)
-    except RunStopped as stop:
-        write_line(f"stopped {stop}".strip() + f"; resume with: {command_line()}")
-        sys.exit(INTERRUPTED)
-    if as_json:
-        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
-        return
-    show_summary(summary)
-    rich.print(f"[dim]log: {escape(str(log))}[/dim]")
+    with ExitStack() as until_shown:  # the server takes a second to end, and nobody waits for it
+        try:
+            with showing_run(root, verbose=verbose) as log, stopping_on_signals(root) as switch:
+                loading = begin_in_background(root)
+                emit(Preparing(what="starting Prefect's server"))
+                until_shown.enter_context(prefect_server(root))
+                emit(Preparing(what="loading Prefect and MLflow"))
+                loading.join()
+                summary = _perform(parameters, switch, verbose=verbose, command=command)
+        except RunStopped as stop:
+            write_line(f"stopped {stop}".strip() + f"; resume with: {command_line()}")
+            sys.exit(INTERRUPTED)
+        if as_json:
+            typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+            return
+        show_summary(summary)
+        rich.print(f"[dim]log: {escape(str(log))}[/dim]")
 
 
 def _perform(
-    root: Path, parameters: dict[str, Any], switch: StopSwitch, *, verbose: bool, command: str
+    parameters: dict[str, Any], switch: StopSwitch, *, verbose: bool, command: str
 ) -> JsonObject:
-    loading = begin_in_background(root)
-    emit(Preparing(what="starting Prefect's server"))
-    with prefect_server(root):
-        emit(Preparing(what="loading Prefect and MLflow"))
-        loading.join()
-        from flows.logs import quiet_engines, send_last_records
-        from flows.pipeline import owt_pipeline
+    from flows.logs import quiet_engines, send_last_records
+    from flows.pipeline import owt_pipeline
 
-        quiet = nullcontext() if verbose else quiet_engines()
-        with quiet, switch.holding(), complete_hints(command):
-            state: Any = owt_pipeline(**parameters, return_state=True)
-            send_last_records()
-            return result_of(state)
+    quiet = nullcontext() if verbose else quiet_engines()
+    with quiet, switch.holding(), complete_hints(command):
+        state: Any = owt_pipeline(**parameters, return_state=True)
+        send_last_records()
+        return result_of(state)
 
 
 @contextmanager

@@ -4,15 +4,18 @@ MLflow makes its tables one after the other. A disk that is full in between, or 
 a database that no later run can open.
 """
 
-import os
 import uuid
 from pathlib import Path
+
+from tasks.tracking.spare_database import MLFLOW, begin_with_spare, keep_spare, put_in_place
 
 SQLITE = "sqlite:///"
 
 
-def make_database(uri: str, artifact_location: str) -> None:
+def make_database(uri: str, artifact_location: str, spares: Path | None = None) -> None:
     """Make the database of a local address where there is none; of several makers one wins.
+
+    A folder of `spares` has an empty one that only needs to be copied, or gets it now.
 
     Raises:
         Exception: MLflow could not make it; whatever it raises.
@@ -20,23 +23,17 @@ def make_database(uri: str, artifact_location: str) -> None:
     path = Path(uri.removeprefix(SQLITE))
     if not uri.startswith(SQLITE) or path.exists():
         return
+    if spares and begin_with_spare(MLFLOW, path, spares):
+        return
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         _make_tables(f"{SQLITE}{temporary}", artifact_location)
-        _name(temporary, path)
+        if spares:
+            keep_spare(MLFLOW, temporary, spares)
+        put_in_place(temporary, path)
     finally:
         for left in path.parent.glob(f"{temporary.name}*"):  # with SQLite's journal
             left.unlink(missing_ok=True)
-
-
-def _name(temporary: Path, path: Path) -> None:
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass  # another run was faster
-    except OSError:  # a filesystem without hard links
-        if not path.exists():
-            temporary.rename(path)
 
 
 def _make_tables(uri: str, artifact_location: str) -> None:

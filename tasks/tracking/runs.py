@@ -251,10 +251,11 @@ def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]
     return flat
 
 
-def prepare_experiment(target: TrackingTarget) -> None:
+def prepare_experiment(target: TrackingTarget, spares: Path) -> None:
     """Make the experiment, and with the first one a local database; raises what MLflow raises."""
     from mlflow.tracking import MlflowClient
 
+    make_database(target.uri, target.artifact_location, spares)
     _experiment_id(MlflowClient(tracking_uri=target.uri), target)
 
 

@@ -6,10 +6,12 @@ So a request that gives the server another name, or that comes from another page
 """
 
 import argparse
+import atexit
+import gc
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from flows.settings import HOST
+from flows.settings import COLLECT_AFTER, HOST, leave_out_blocks
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -58,7 +60,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--host", default=HOST)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--without-blocks", action="store_true", help="as runs use none")
     options = parser.parse_args()
+    if options.without_blocks:
+        leave_out_blocks()
+    gc.set_threshold(COLLECT_AFTER)
+    atexit.register(gc.freeze)  # nor is anything searched for at the end
     import uvicorn
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings

@@ -20,7 +20,7 @@ START_TIMEOUT_S = 180.0
 """A new Prefect database takes some 10 s on an idle machine, minutes on a busy one."""
 STOP_TIMEOUT_S = 15.0
 """Both servers stop in about a second; what is left after this is killed."""
-POLL_INTERVAL_S = 0.3
+POLL_INTERVAL_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,7 +31,9 @@ from flows.cli.serving.servers import (
     serving,
     wait_until_ready,
 )
-from flows.settings import HOST
+from flows.settings import HOST, prefect_database, spares_folder
+from tasks.tracking import spare_database
+from tasks.tracking.spare_database import begin_with_spare, keep_spare
 
 KEEPER_INTERVAL_S = 1.0
 """How often the keeper looks whether a command is left."""
@@ -82,7 +84,7 @@ def _server(folder: Path, port: int) -> Server:
     return Server(
         name="prefect",
         port=port,
-        command=PREFECT,
+        command=(*PREFECT, "--without-blocks"),
         health="/api/health",
         log=folder / "run-server.log",
     )
@@ -131,6 +133,10 @@ def _running_server(folder: Path) -> str:
 def _start_keeper(folder: Path) -> str:
     """Start a keeper with its server, wait until that answers, and say where it is."""
     server = _server(folder, free_port())
+    database, spares = prefect_database(), spares_folder()
+    is_new = not database.exists() and not begin_with_spare(
+        spare_database.PREFECT, database, spares
+    )
     command = [sys.executable, "-m", "flows.cli.serving.keep_server", str(folder), str(server.port)]
     with (folder / "keeper.log").open("wb") as log:
         keeper = subprocess.Popen(
@@ -142,6 +148,8 @@ def _start_keeper(folder: Path) -> str:
             start_new_session=True,
         )
     wait_until_ready(Started(server, keeper))
+    if is_new:  # nobody else knows the server's address yet
+        keep_spare(spare_database.PREFECT, database, spares)
     url = f"http://{HOST}:{server.port}/api"
     note = folder / "server.json"
     part = note.with_suffix(".part")
