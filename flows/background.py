@@ -49,12 +49,12 @@ def _load(root: Path) -> None:
     with suppress(Exception), collecting_seldom():
         for name in LIBRARIES:
             importlib.import_module(name)
+        from flows.logs import quiet_engines
         from tasks.tracking.runs import TrackingTarget, prepare_experiment
 
         uri = tracking_uri(root)
-        prepare_experiment(
-            TrackingTarget(
-                uri=uri, experiment=EXPERIMENT, artifact_location=artifact_location(root, uri)
-            ),
-            spares_folder(),
+        target = TrackingTarget(
+            uri=uri, experiment=EXPERIMENT, artifact_location=artifact_location(root, uri)
         )
+        with quiet_engines():  # Prefect, just loaded, shows everybody's records
+            prepare_experiment(target, spares_folder())
