@@ -155,7 +155,7 @@ def _base(result: SweepResult, own: ReportSettings) -> str:
     ]
     if not differing:
         return "Apart from what each trial changes, the settings are those of this report's run."
-    return f"Beside this report's run, all trials have {', '.join(differing)}."
+    return f"Unlike this report's run, all trials have {', '.join(differing)}."
 
 
 def _held(result: SweepResult) -> str:

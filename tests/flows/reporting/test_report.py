@@ -90,6 +90,7 @@ def test_an_empty_store_gives_a_page_of_commands(report: Any, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_sweeps_of_the_smoke_report_are_run_once(report: Any, tmp_path: Path) -> None:
     """Four rates, one lost; three batches; three ablations and a floor with three seeds."""
     root = tmp_path / "data"
