@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -166,11 +166,17 @@ def _loss(point: CurvePoint) -> float | None:
 
 
 def _limit(axes: Axes, trials: Sequence[Trial]) -> None:
-    """Leave what lies far above all beginnings out of the panel: a lost run would flatten it."""
-    starts = [_loss(trial.curve[0]) for trial in trials]
-    finite = [value for value in starts if value is not None and math.isfinite(value)]
-    if finite and axes.get_ylim()[1] > 1.3 * max(finite):
-        axes.set_ylim(top=1.15 * max(finite))
+    """Leave what lies far above where runs begin out of the panel: a lost one would flatten it."""
+    healthy = [trial for trial in trials if trial.status != "diverged"] or trials
+    starts = _finite(_loss(trial.curve[0]) for trial in healthy)
+    if starts and axes.get_ylim()[1] > 1.3 * max(starts):
+        top = 1.15 * max(starts)
+        low = min(_finite(_loss(point) for trial in trials for point in trial.curve))
+        axes.set_ylim(low - 0.05 * (top - low), top)
+
+
+def _finite(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]
 
 
 def speed_over_axis(result: SweepResult, name: str) -> str:

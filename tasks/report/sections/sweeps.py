@@ -139,7 +139,7 @@ def _blocks(evidence: Evidence, sweep: FoundSweep, name: str, *, show_corpus: bo
         blocks += _noise(result, name, origin)
     blocks.append(_trials(result, origin))
     blocks.append(Text(_base(result, evidence.settings)))
-    blocks += [Text(note) for note in result.notes]
+    blocks += [Text(f"{note[:1].upper()}{note[1:].rstrip('.')}.") for note in result.notes]
     return blocks
 
 
