@@ -54,6 +54,8 @@ def deploy(
     pools = [cpu_pool(cpu_runs, environment), gpu_pool(gpu_runs, containers)]
     for what, done in deploy_to(api_url, pools):
         typer.echo(f"{what}: {done}")
+    variables = f"PREFECT_API_URL={api_url} PREFECT_PLUGINS_ENABLED=true DO_NOT_TRACK=true"
+    typer.echo(f"In each shell:   export {variables}")
     typer.echo("Start a worker:  prefect worker start --pool owt-cpu   (or owt-gpu)")
     typer.echo("Start a run:     prefect deployment run owt-pipeline   (or owt-pipeline/gpu)")
 
