@@ -75,7 +75,7 @@ def measure_overhead(client: Client, workers: int) -> None:
 
 
 def build(stage: str, settings: list[str], root: Path) -> tuple[float, int]:
-    """Build a stage with `owt run`; return its seconds, and the bytes of its artifact."""
+    """Build a stage with `owt run`; return its seconds, and the bytes of its artifacts."""
     options = [word for setting in settings for word in ("--set", setting)]
     command = ["-m", "flows", "run", "--preset", "openwebtext", "--only", stage, "--force", stage]
     done = subprocess.run(
@@ -87,8 +87,8 @@ def build(stage: str, settings: list[str], root: Path) -> tuple[float, int]:
     )
     if done.returncode:
         raise RuntimeError(f"{stage} failed\n{done.stderr[-3000:]}")
-    (record,) = [r for r in list_records(open_store(root / "artifacts")) if r.stage == stage]
-    return record.seconds, sum(file.size_bytes for file in record.files)
+    made = [r for r in list_records(open_store(root / "artifacts")) if r.stage == stage]
+    return sum(r.seconds for r in made), sum(f.size_bytes for r in made for f in r.files)
 
 
 def sent_bytes(client: Client) -> int:
