@@ -49,7 +49,9 @@ def end_runs_of(
         running = _running(client, target.experiment)
         dead = [run for run in running if _is_of(run.data.tags, is_over)]
         ids = {run.info.run_id for run in dead}
-        below = [run for run in running if run.data.tags.get(PARENT_TAG) in ids]
+        # A run that was stopped while it opened a stage's run has ended, but that one has not.
+        alive = {run.info.run_id for run in running} - ids
+        below = [run for run in running if run.data.tags.get(PARENT_TAG, "") not in {"", *alive}]
         for run in [*below, *dead]:
             client.set_terminated(run.info.run_id, "KILLED")
     except Exception as error:  # whatever MLflow or its transport raises, the work continues

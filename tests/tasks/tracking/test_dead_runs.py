@@ -52,6 +52,20 @@ def test_only_the_runs_of_dead_processes_end(target: TrackingTarget) -> None:
     assert end_runs_of(target) == []
 
 
+def test_a_run_below_one_that_has_ended_ends(target: TrackingTarget) -> None:
+    """A stop while a stage's run was opened ended the run above it; below a living one it stays."""
+    over = start_pipeline_run(target, name="over", params={}, tags=process_tag())
+    alive = start_pipeline_run(target, name="alive", params={}, tags=process_tag())
+    client = MlflowClient(tracking_uri=target.uri)
+    left, kept = (
+        client.create_run(run.experiment_id, tags={"mlflow.parentRunId": run.run_id}).info.run_id
+        for run in (over, alive)
+    )
+    over.finish("KILLED")
+    assert end_runs_of(target) == []
+    assert [status_of(target, run_id) for run_id in (left, kept)] == ["KILLED", "RUNNING"]
+
+
 def test_without_mlflow_nothing_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A database that cannot be opened is a warning, not an error."""
     (tmp_path / "file").touch()
