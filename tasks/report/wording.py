@@ -78,10 +78,10 @@ def seconds(value: float | None) -> str:
 def rate(value: float) -> str:
     """Write a learning rate or another setting.
 
-    >>> [rate(value) for value in (0.003, 1.0, 1e-05)]
-    ['0.003', '1', '1e-05']
+    >>> [rate(value) for value in (0.00316228, 1.0, 1e-05, 1024)]
+    ['0.00316', '1', '1e-05', '1024']
     """
-    return f"{value:g}"
+    return f"{value:.3g}" if value % 1 else f"{value:g}"
 
 
 def plain(value: object) -> str:

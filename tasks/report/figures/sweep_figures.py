@@ -20,7 +20,7 @@ from tasks.report.figures.themed_svg import (
     step_color,
     to_svg,
 )
-from tasks.report.wording import short
+from tasks.report.wording import rate, short
 
 Place = Literal["step", "tokens", "seconds"]
 
@@ -92,9 +92,10 @@ def loss_over_axis(result: SweepResult, name: str) -> str:
     lost = [v for v, trials in groups.items() if any(t.status == "diverged" for t in trials)]
     for value in lost:
         axes.plot(value, 0.97, "x", color=series_color(1), transform=axes.get_xaxis_transform())
+    if lost:  # one word for all crosses: two side by side would cover each other
         axes.annotate(
             "diverged",
-            (value, 0.97),
+            (min(lost), 0.97),
             xycoords=axes.get_xaxis_transform(),
             xytext=(-6, 0),
             textcoords="offset points",
@@ -158,7 +159,7 @@ def _one_each(result: SweepResult) -> list[Trial]:
 
 def _label(result: SweepResult, trial: Trial) -> str:
     value = axis_value(result, trial)
-    return f"{value:g}" if value is not None else trial.arm
+    return rate(value) if value is not None else trial.arm
 
 
 def _loss(point: CurvePoint) -> float | None:

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from tasks.report.wording import short
+from tasks.report.wording import rate, short
 
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 """Stand-ins for the colours of text, of axes, and of grid lines."""
@@ -110,7 +110,7 @@ def log_ticks(axes: Axes, values: Sequence[float]) -> None:
     """Make the horizontal axis logarithmic, with a tick at each value that was tried."""
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(list(values), [f"{value:g}" for value in values])
+    axes.set_xticks(list(values), [*map(rate, values)])
 
 
 def series_color(number: int) -> str:

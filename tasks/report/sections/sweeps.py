@@ -8,7 +8,7 @@ from tasks.report.blocks import Block, Figure, NotRun, Origin, Section, Table, T
 from tasks.report.evidence import Evidence, FoundSweep, origin_of
 from tasks.report.figures import sweep_figures as draw
 from tasks.report.settings import ReportSettings
-from tasks.report.wording import NOTHING, count, difference, loss, plain, seconds
+from tasks.report.wording import NOTHING, count, difference, loss, plain, rate, seconds
 from tasks.tracking.runs import flatten
 
 TRAINED_BY = ("tokenizer", "model", "train_lm")
@@ -107,10 +107,11 @@ def _axis_finding(result: SweepResult) -> str:
         return "No trial came to an end."
     best = min(ends, key=lambda value: ends[value][0])
     name = draw.AXIS_NAMES.get(result.axis, result.axis)
-    line = f"Best {name} of those tried: {best:g}, with a loss of {loss(*ends[best])}."
+    line = f"Best {name} of those tried: {rate(best)}, with a loss of {loss(*ends[best])}."
     lost = [v for v, trials in groups.items() if any(t.status == "diverged" for t in trials)]
     if lost:
-        line += f" The first that diverged is {min(lost):g}, {min(lost) / best:g} times the best."
+        times = rate(min(lost) / best)
+        line += f" The first that diverged is {rate(min(lost))}, {times} times the best."
     elif best in (min(ends), max(ends)):
         line += " It lies at the edge of what was tried, so the best one may lie outside."
     return line
@@ -303,9 +304,9 @@ def _trials(result: SweepResult, origin: Origin) -> Table:
 def _status(trial: Trial) -> str:
     """Return in words how a trial ended, with the facts of a run that was lost."""
     if trial.status == "diverged" and trial.diverged_at_step is not None:
-        rate = f" at a rate of {trial.diverged_at_rate:g}" if trial.diverged_at_rate else ""
+        at = f" at a rate of {rate(trial.diverged_at_rate)}" if trial.diverged_at_rate else ""
         last = f", last finite loss {loss(trial.last_finite_loss)}"
-        return f"diverged in step {trial.diverged_at_step}{rate}{last}"
+        return f"diverged in step {trial.diverged_at_step}{at}{last}"
     if trial.status == "stuck":
         return "stuck at the unigram entropy"
     return f"failed: {trial.failure}" if trial.status == "failed" else trial.status

@@ -36,6 +36,7 @@ def _compression(record: Record, origin: Origin) -> Table:
         caption=f"Bytes a token of {record.config['num_documents']} documents of each text, those "
         "with the smallest hashes; ± is the standard error over documents.",
         origin=origin,
+        is_wide=True,
     )
 
 
