@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from tasks.experiments.sweep_results import Comparison, CurvePoint, SweepResult, Trial
 from tasks.report.figures.themed_svg import (
@@ -130,6 +130,7 @@ def curves(result: SweepResult, name: str, place: Place) -> str:
         axes.set_xlim(left=0)
     else:  # trials of other batch sizes differ by factors
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(FuncFormatter(short))
     if len(ends) <= _MAX_LABELS:
         top = axes.get_ylim()[1]
