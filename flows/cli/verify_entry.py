@@ -46,19 +46,16 @@ def verify_entry(folder: Folder, text: Text = "", store: StoreUrl = "") -> None:
 def _own_text(store: str) -> Iterator[list[Path]]:
     """Give the leaderboard's validation text: of the store if it is there, else fetched."""
     from artifacts.fetching.fetch import UnreachableError
-    from artifacts.published.reading import local_file
-    from artifacts.store import list_records, open_store, reference_of
+    from artifacts.store import open_store
     from tasks.corpus.plain import plain_text
     from tasks.corpus.source import source_of, with_known_hash
-    from tasks.corpus.text import text_name
+    from tasks.corpus.text import published_text, text_name
 
     root = data_root()
     source = with_known_hash(source_of(find_preset(LEADERBOARD).corpus, "valid"), root)
-    opened = open_store(store_url(store))
-    for record in list_records(opened, "download"):
-        if (record.config.get("split"), record.config.get("sha256")) == ("valid", source.sha256):
-            yield [local_file(opened, reference_of(opened, record), text_name("valid"))]
-            return
+    if there := published_text(open_store(store_url(store)), source):
+        yield [there]
+        return
     with TemporaryDirectory(prefix="owt-") as scratch:
         try:
             path = plain_text(source, root, Path(scratch, text_name("valid")))

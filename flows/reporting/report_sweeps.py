@@ -49,7 +49,7 @@ SMOKE = SweepSet(
     ),
     requests=(
         SweepRequest(
-            kind="learning-rate", grid={f"{MODEL}.max_learning_rate": (0.001, 0.01, 0.1, 10.0)}
+            kind="learning-rate", grid={f"{MODEL}.max_learning_rate": (0.001, 0.01, 0.03, 10.0)}
         ),
         SweepRequest(kind="batch-size", grid={f"{MODEL}.batch_size": (4, 16, 64)}, hold="steps"),
         SweepRequest(kind="ablations", arms=("no RMSNorm", "NoPE", "SiLU"), seeds=3, rates=1),

@@ -1,10 +1,12 @@
 """The text of a corpus artifact: its name, where any stage reads it in place, its size."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from artifacts.identity import Reference
+from artifacts.published.reading import local_file
 from artifacts.record import Record
-from artifacts.store import Store, file_uri
+from artifacts.store import Store, file_uri, list_records, reference_of
 from tasks.corpus.source import Source
 from tasks.execution.prediction import Outlook
 
@@ -17,6 +19,15 @@ def text_name(split: str) -> str:
 def text_location(store: Store, text: Reference, split: str) -> str:
     """Return the local path or the URL of a split's text; large texts are read by byte range."""
     return file_uri(store, text, text_name(split))
+
+
+def published_text(store: Store, source: Source) -> Path | None:
+    """Return a split's text if the store has it, by the source's hash; fetches it if remote."""
+    for record in list_records(store, "download"):
+        known = record.config.get("split"), record.config.get("sha256")
+        if source.sha256 and known == (source.split, source.sha256):
+            return local_file(store, reference_of(store, record), text_name(source.split))
+    return None
 
 
 def text_bytes(record: Record) -> int:

@@ -111,7 +111,7 @@ def test_each_sweep_of_the_smoke_report_has_its_command() -> None:
         command_of(request, SMOKE, "--preset smoke") for request in SMOKE.requests
     )
     assert rates.startswith("owt sweep learning-rate --preset smoke --set train_lm.max_steps=100 ")
-    assert rates.endswith("--grid train_lm.max_learning_rate=0.001,0.01,0.1,10.0")
+    assert rates.endswith("--grid train_lm.max_learning_rate=0.001,0.01,0.03,10.0")
     assert batches.endswith("--grid train_lm.batch_size=4,16,64 --hold steps")
     assert ablations.endswith("--arms 'no RMSNorm,NoPE,SiLU' --seeds 3 --rates 1")
     assert seeds.endswith("--seeds 3")
