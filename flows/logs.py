@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from os import getpid
 from pathlib import Path
@@ -17,6 +17,9 @@ libraries give to programmers."""
 KEPT_LOGS = 50
 """Log files of earlier runs that are kept."""
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+_added: list[logging.Handler] = []
+"""Handlers of the run that is shown."""
 
 
 class _Notes(logging.Handler):
@@ -60,8 +63,8 @@ def logged_to(path: Path, observer: Observer, *, verbose: bool) -> Iterator[None
     levels = {name: logging.getLogger(name).level for name in (*OURS, "mlflow")}
     for name in levels:
         logging.getLogger(name).setLevel(logging.INFO)
-    for handler in added:
-        root.addHandler(handler)
+    _added[:] = added
+    _add_again()
     logging.captureWarnings(True)
     is_loaded = "prefect" in sys.modules  # not yet, where the command line shows a run
     try:
@@ -69,11 +72,24 @@ def logged_to(path: Path, observer: Observer, *, verbose: bool) -> Iterator[None
             yield
     finally:
         logging.captureWarnings(False)
+        _added.clear()
         for handler in added:
             root.removeHandler(handler)
             handler.close()
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
+
+
+def _add_again() -> None:
+    """Add a run's handlers to the root logger, where they are not: loading Prefect removes all."""
+    for handler in _added:
+        logging.getLogger().addHandler(handler)
+
+
+def engines_loaded(*, verbose: bool) -> AbstractContextManager[None]:
+    """Once Prefect is loaded: write and show records again, without Prefect's if not `verbose`."""
+    _add_again()
+    return nullcontext() if verbose else quiet_engines()
 
 
 @contextmanager

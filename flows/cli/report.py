@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,10 +75,10 @@ def _perform(
     emit(Preparing(what="starting Prefect's server"))
     with prefect_server(root):
         emit(Preparing(what="loading Prefect"))
-        from flows.logs import quiet_engines, send_last_records
+        from flows.logs import engines_loaded, send_last_records
         from flows.reporting.report import owt_report
 
-        quiet = nullcontext() if verbose else quiet_engines()
+        quiet = engines_loaded(verbose=verbose)
         with quiet, switch.holding():
             state: Any = owt_report(**parameters, return_state=True)
             send_last_records()

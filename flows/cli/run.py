@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +107,10 @@ def run(
 def _perform(
     parameters: dict[str, Any], switch: StopSwitch, *, verbose: bool, command: str
 ) -> JsonObject:
-    from flows.logs import quiet_engines, send_last_records
+    from flows.logs import engines_loaded, send_last_records
     from flows.pipeline import owt_pipeline
 
-    quiet = nullcontext() if verbose else quiet_engines()
+    quiet = engines_loaded(verbose=verbose)
     with quiet, switch.holding(), complete_hints(command):
         state: Any = owt_pipeline(**parameters, return_state=True)
         send_last_records()

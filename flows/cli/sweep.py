@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,10 +106,10 @@ def _perform(
     emit(Preparing(what="starting Prefect's server"))
     with prefect_server(root):
         emit(Preparing(what="loading Prefect"))
-        from flows.logs import quiet_engines, send_last_records
+        from flows.logs import engines_loaded, send_last_records
         from flows.sweeps.flow import sweep_flow
 
-        quiet = nullcontext() if verbose else quiet_engines()
+        quiet = engines_loaded(verbose=verbose)
         with quiet, switch.holding():
             flow = sweep_flow(parameters["parallel"])
             state: Any = flow(**parameters, return_state=True)
