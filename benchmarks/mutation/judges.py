@@ -56,7 +56,7 @@ JUDGES = {
     "tokenizer/encoding/merge_tables.py": f"{_TOKENIZER}/encoding/test_merge_tables.py {_LONG}",
     "tokenizer/encoding/merging.py": _ENCODING,
     "tokenizer/encoding/shard.py": _SHARDS,
-    "tokenizer/encoding/tokenizer.py": f"{_ENCODING} {_SHARDS}",
+    "tokenizer/encoding/tokenizer.py": f"{_ENCODING} {_SHARDS} {_TOKENIZER}/test_routes.py",
     "tokenizer/formats/byte_level.py": _FORMATS,
     "tokenizer/formats/gpt2.py": _FORMATS,
     "tokenizer/formats/merge_ids.py": f"{_TOKENIZER}/formats/test_merge_ids.py {_FORMATS}",

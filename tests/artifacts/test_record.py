@@ -69,6 +69,13 @@ def test_files_are_a_list_of_objects(field: str, value: object) -> None:
         Record.from_json(_document(**{field: value}))
 
 
+@given(RECORDS, st.sampled_from(["timings.jsonl", {"a": 1}, 3]))
+def test_volatile_files_are_a_list_of_names(record: Record, names: object) -> None:
+    """A single name is refused, and is not taken for a list of letters."""
+    with pytest.raises(ValueError, match="'volatile' must be a list of names"):
+        Record.from_json(record.to_json() | {"volatile": names})
+
+
 def _document(**changes: object) -> dict[str, Any]:
     """Return the JSON of a small record."""
     record = Record(

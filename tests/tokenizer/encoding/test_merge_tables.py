@@ -13,9 +13,10 @@ IDS = {bytes([byte]): byte for byte in range(256)}
 def test_two_bytes_have_the_rank_of_their_merge_and_no_other() -> None:
     """Merges of longer tokens leave no rank behind, not even at the last bytes."""
     merges = [(b"a", b"b"), (b"ab", b"c"), (b"d", b"ab"), (b"\xff", b"\xff"), (b"ab", b"ab")]
+    merges.append((b"\0", b"\0"))
     ids = {token: token_id for token_id, token in build_vocab(merges, []).items()}
     ranks = merge_tables(ids, merge_ids(ids, merges)).byte_ranks
-    expected = {ord("a") << 8 | ord("b"): 0, 0xFFFF: 3}
+    expected = {ord("a") << 8 | ord("b"): 0, 0xFFFF: 3, 0x0000: 5}
     assert {int(at): int(ranks[at]) for at in (ranks != MAX_RANK).nonzero()[0]} == expected
     without_last = merge_tables(ids, merge_ids(ids, merges[:3])).byte_ranks
     assert (without_last != MAX_RANK).nonzero()[0].tolist() == [ord("a") << 8 | ord("b")]
