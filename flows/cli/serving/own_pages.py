@@ -73,9 +73,9 @@ def main() -> None:
     server = get_current_settings().server
     app = create_app(final=True)
     origins = server.api.cors_allowed_origins.split(",")
-    app.add_middleware(OwnPagesOnly, port=options.port, origins=origins)  # around all others
+    # Around the app and not in it: the server's own services call the app by another name.
     uvicorn.run(
-        app,
+        OwnPagesOnly(app, port=options.port, origins=origins),
         host=options.host,
         port=options.port,
         timeout_keep_alive=server.api.keepalive_timeout,
