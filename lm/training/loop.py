@@ -45,8 +45,6 @@ def run_to_the_end(run: TrainingRun, outputs: Outputs) -> None:
     except BaseException as error:
         _save_on_the_way_out(run, outputs, error)
         raise
-    finally:
-        outputs.close()
 
 
 def _loop(run: TrainingRun, outputs: Outputs) -> None:

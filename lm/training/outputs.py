@@ -4,6 +4,7 @@ In the other processes nothing is open, and every method does nothing.
 """
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from lm.checkpoint.folder import CheckpointWriter
@@ -83,10 +84,11 @@ class Outputs:
             self.writer.wait()
 
     def close(self) -> None:
-        """Wait for the last checkpoint and close the logs."""
-        for resource in (self.writer, self.metrics, self.timings, self.samples):
-            if resource is not None:
-                resource.close()
+        """Wait for the last checkpoint and close the logs, also where it could not be written."""
+        with ExitStack() as stack:
+            for resource in (self.samples, self.timings, self.metrics, self.writer):
+                if resource is not None:
+                    stack.callback(resource.close)
 
 
 def open_outputs(
@@ -95,15 +97,24 @@ def open_outputs(
     """Open logs and writer in the first process; `metrics_text` is None for a fresh run."""
     outputs = Outputs(job=job, callbacks=callbacks)
     if processes.is_first:
-        folder = job.output_dir
-        folder.mkdir(parents=True, exist_ok=True)
-        nothing_before = None if metrics_text is None else ""
-        outputs.metrics = MetricsLog(folder / "metrics.jsonl", text_before=metrics_text)
-        outputs.timings = MetricsLog(folder / "timings.jsonl", text_before=nothing_before)
-        outputs.samples = MetricsLog(folder / "samples.jsonl", text_before=nothing_before)
-        outputs.writer = CheckpointWriter(
-            job.checkpoints,
-            keep=job.options.keep_checkpoints,
-            on_checkpoint=callbacks.on_checkpoint,
-        )
+        try:
+            _open_files(outputs, metrics_text)
+        except BaseException:
+            outputs.close()
+            raise
     return outputs
+
+
+def _open_files(outputs: Outputs, metrics_text: str | None) -> None:
+    job = outputs.job
+    folder = job.output_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    nothing_before = None if metrics_text is None else ""
+    outputs.metrics = MetricsLog(folder / "metrics.jsonl", text_before=metrics_text)
+    outputs.timings = MetricsLog(folder / "timings.jsonl", text_before=nothing_before)
+    outputs.samples = MetricsLog(folder / "samples.jsonl", text_before=nothing_before)
+    outputs.writer = CheckpointWriter(
+        job.checkpoints,
+        keep=job.options.keep_checkpoints,
+        on_checkpoint=outputs.callbacks.on_checkpoint,
+    )

@@ -7,6 +7,7 @@ count.
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, replace
 
 import torch
@@ -92,7 +93,7 @@ def _run(run: TrainingRun, outputs: Outputs) -> None:
     on_first_batch = outputs.callbacks.on_first_batch
     try:
         kernels = deterministic_kernels(run.device, on_gpu=run.plan.deterministic)
-        with planned_backend(run.plan), kernels, explain:
+        with closing(outputs), planned_backend(run.plan), kernels, explain:
             run.peak_flops = measure_peak_flops(run.device, run.train_config.precision)
             if on_first_batch is not None and run.processes.is_first:
                 on_first_batch(run.loader.load(run.state.step).tolist())

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -246,10 +247,8 @@ def run_spoiled(
     text = None if checkpoint is None else checkpoint.facts["metrics"]
     callbacks = Callbacks(stop_requested=lambda: run.step == stop_before)
     outputs = open_outputs(job, callbacks, run.processes, metrics_text=text)
-    try:
+    with closing(run.loader), closing(outputs):
         run_to_the_end(run, outputs)
-    finally:
-        run.loader.close()
     state = read_checkpoint(list_checkpoints(job.checkpoints)[-1][1]).facts["state"]
     return lines(folder), state_from_json(state)
 

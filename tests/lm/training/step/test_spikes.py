@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,10 +110,8 @@ def run_spoiled(
     metrics_text = None if checkpoint is None else checkpoint.facts["metrics"]
     callbacks = Callbacks(stop_requested=lambda: run.state.step == stop_before)
     outputs = open_outputs(job, callbacks, run.processes, metrics_text=metrics_text)
-    try:
+    with closing(run.loader), closing(outputs):
         run_to_the_end(run, outputs)
-    finally:
-        run.loader.close()
     text = (folder / "run" / "metrics.jsonl").read_text()
     return [json.loads(line) for line in text.splitlines()]
 
