@@ -1,148 +1,203 @@
-"""What a Dask cluster costs: counting over workers against threads, bytes moved, overhead a task.
+"""What a Dask cluster costs on one machine: mapped stages by each runner, bytes, overhead a task.
 
-    python -m benchmarks.bench_cluster --text corpus.txt --workers 2
+    python -m benchmarks.bench_cluster --base ../shared/data/openwebtext-train.txt.gz \
+        --scratch ../cluster --page benchmarks/results/cluster.md
 
-Prints JSON lines: the seconds of `count_pretokens` and of `train_tokenizer` with threads and with a
-cluster of this machine; the bytes that went between processes to add the counts up, against the
-bytes of the parts; and the seconds a task that does nothing takes with each runner. `prefect-dask`
-is measured where it is installed: the decision of docs/decisions/0011-dask.md is against it.
+Makes a text as benchmarks/full_size.py does, and builds `count_pretokens` and `encode_shards` of it
+with one thread, with threads, with `distributed` as we use it, and, where prefect-dask is
+installed, with its task runner; in turns, so that a busy moment of the machine meets all of them.
+Prints a JSON line for each, and writes the tables as a page. One Prefect server serves all, as a
+team has it. Takes some seven minutes on two quiet cores.
+
+The bytes are those of the loopback device: what the runner, its workers and Prefect's server say to
+each other. Store and text are folders, which a cluster has on S3: their bytes are told apart, and
+are the same with every runner. Where others talk on this machine, run it in a network of its own:
+`unshare --net sh -c 'ip link set lo up; python -m benchmarks.bench_cluster ...'`.
 """
 
 import argparse
-import importlib.util
+import dataclasses
+import gzip
+import logging
 import os
-import subprocess
-import sys
-import time
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
-from distributed import Client, LocalCluster
-from prefect import flow, task
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+import psutil
 
+from artifacts.record import Record
 from artifacts.store import list_records, open_store
+from benchmarks.cluster_page import Measured, overheads_of, page_of, table_of
+from benchmarks.cluster_runners import MAPPED, Runner, runners_of
+from benchmarks.corpus_generator import GROWTH, iter_corpus
 from benchmarks.result_line import print_result
+from flows.settings import prepare_environment
 
-CHECKOUT = Path(__file__).parents[1]
-NUM_TASKS = 200
+if TYPE_CHECKING:
+    from distributed import Client
 
-
-def do_nothing(number: int) -> int:
-    """Return the argument: what is left is the runner's own time."""
-    return number
+VALID_BYTES = 10**6
 
 
-nothing_task = task(do_nothing)
+def loopback_bytes() -> int:
+    """Return the bytes that went over the loopback device so far."""
+    return int(psutil.net_io_counters(pernic=True)["lo"].bytes_sent)
 
 
-def seconds_per_prefect_task(runner: TaskRunner[Any]) -> float:
-    """Return the time of one mapped Prefect task that does nothing, after a first one."""
-
-    @flow(task_runner=runner, persist_result=False)
-    def map_nothing() -> float:
-        nothing_task.submit(0).result()  # workers start, and import what they need
-        began = time.monotonic()
-        for future in [nothing_task.submit(number) for number in range(NUM_TASKS)]:
-            future.result()
-        return time.monotonic() - began
-
-    return map_nothing() / NUM_TASKS
-
-
-def seconds_per_dask_task(client: Client) -> float:
-    """Return the same for a function that is given to Dask as `map_ranges` does it."""
-    client.submit(do_nothing, 0, pure=False).result()
-    began = time.monotonic()
-    for future in [client.submit(do_nothing, n, pure=False) for n in range(NUM_TASKS)]:
-        future.result()
-    return (time.monotonic() - began) / NUM_TASKS
-
-
-def measure_overhead(client: Client, workers: int) -> None:
-    """Print the time of a task that does nothing, by runner."""
-    seconds = {
-        "threads": seconds_per_prefect_task(ThreadPoolTaskRunner(max_workers=workers)),
-        "distributed": seconds_per_dask_task(client),
-    }
-    if importlib.util.find_spec("prefect_dask"):
-        prefect_dask = importlib.import_module("prefect_dask")
-        runner = prefect_dask.DaskTaskRunner(address=client.scheduler.address)
-        seconds["prefect-dask"] = seconds_per_prefect_task(runner)
-    shown = {runner: round(1000 * found, 2) for runner, found in seconds.items()}
-    print_result({"milliseconds_per_task": shown, "tasks": NUM_TASKS})
-
-
-def build(stage: str, settings: list[str], root: Path) -> tuple[float, int]:
-    """Build a stage with `owt run`; return its seconds, and the bytes of its artifacts."""
-    options = [word for setting in settings for word in ("--set", setting)]
-    command = ["-m", "flows", "run", "--preset", "openwebtext", "--only", stage, "--force", stage]
-    done = subprocess.run(
-        [sys.executable, *command, *options],
-        cwd=CHECKOUT,
-        env=os.environ | {"OWT_ROOT": str(root)},
-        capture_output=True,
-        text=True,
+def build(runner: Runner, stage: str, corpus: list[str], store: Path) -> Measured:
+    """Build a stage anew and return what it took; its own clock begins after the flow's start."""
+    sent = loopback_bytes()
+    runner.build(
+        preset="openwebtext", overrides=[*corpus, *runner.settings], only=stage, force=[stage]
     )
-    if done.returncode:
-        raise RuntimeError(f"{stage} failed\n{done.stderr[-3000:]}")
-    made = [r for r in list_records(open_store(root / "artifacts")) if r.stage == stage]
-    return sum(r.seconds for r in made), sum(f.size_bytes for r in made for f in r.files)
+    made = records_of(store, stage)
+    return Measured(
+        runner=runner.name,
+        stage=stage,
+        seconds=round(sum(record.seconds for record in made), 2),
+        talk_mb=round((loopback_bytes() - sent) / 1e6, 2),
+    )
 
 
-def sent_bytes(client: Client) -> int:
-    """Return the bytes that the workers have sent to each other and to whoever asked."""
-
-    def count(dask_worker: Any) -> int:
-        return int(dask_worker.transfer_outgoing_bytes_total)
-
-    return sum(client.run(count).values())
+def records_of(store: Path, stage: str) -> list[Record]:
+    """Return the record of a stage; the small text's shards are left out."""
+    made = [record for record in list_records(open_store(store)) if record.stage == stage]
+    return [record for record in made if record.config.get("split") != "valid"]
 
 
-def measure_stages(client: Client, text: Path, workers: int) -> None:
-    """Print the seconds of counting and merging, and the bytes moved, by runner."""
-    corpus = [f"corpus.train={text}", f"corpus.valid={text}"]
-    runners = {
-        "one thread": ["run.workers=1"],
-        "threads": [f"run.workers={workers}"],
-        "dask": ["run.runner=dask", f"run.dask_address={client.scheduler.address}"],
+def hashes(store: Path) -> dict[str, list[str]]:
+    """Return the hashes of what the mapped stages made; every runner must have the same."""
+    return {
+        record.place: [f.sha256 for f in record.files if f.name not in record.volatile]
+        for stage in MAPPED
+        for record in records_of(store, stage)
     }
-    with TemporaryDirectory(dir=text.parent) as folder:
-        root = Path(folder)
-        build("download", corpus, root)
-        for runner, settings in runners.items():
-            sent = sent_bytes(client)
-            count_s, parts_bytes = build("count_pretokens", [*corpus, *settings], root)
-            sent_counting = sent_bytes(client) - sent
-            train_s, _ = build("train_tokenizer", [*corpus, *settings], root)
-            sent_adding = sent_bytes(client) - sent - sent_counting
-            print_result(
-                {
-                    "runner": runner,
-                    "count_seconds": round(count_s, 2),
-                    "train_tokenizer_seconds": round(train_s, 2),
-                    "parts_mb": round(parts_bytes / 1e6, 2),
-                    "sent_mb_counting": round(sent_counting / 1e6, 2),
-                    "sent_mb_adding_up": round(sent_adding / 1e6, 2),
-                }
-            )
+
+
+def warm_up(runners: list[Runner], small: Path, store: Path) -> None:
+    """Let every process compile or load the kernels, on the small text and in another store."""
+    settings = [
+        *(f"corpus.{split}={small}" for split in ("train", "valid")),
+        f"run.store={store}",
+        "tokenizer.range_bytes=100_000",
+        "tokenizer.vocab_size=1000",
+        "model.vocab_size=1000",
+    ]
+    runners[0].build(preset="openwebtext", overrides=settings, only="download")
+    for runner in runners:
+        for stage in runner.stages:
+            build(runner, stage, settings, store)
+
+
+def measure_stages(
+    runners: list[Runner], corpus: list[str], store: Path, rounds: int
+) -> list[Measured]:
+    """Build each stage with each runner, in turns."""
+    measured: list[Measured] = []
+    expected: dict[str, list[str]] = {}
+    for turn in range(rounds):
+        for runner in runners:
+            for stage in runner.stages:
+                found = build(runner, stage, corpus, store)
+                measured.append(found)
+                print_result({"round": turn + 1, **dataclasses.asdict(found)})
+            expected = expected or hashes(store)
+            if hashes(store) != expected:
+                raise RuntimeError(f"{runner.name} made other bytes than {runners[0].name}")
+    return measured
+
+
+def measure_overhead(runners: list[Runner], rounds: int) -> dict[str, list[float]]:
+    """Return the milliseconds of a task that does nothing, by runner."""
+    found: dict[str, list[float]] = {runner.name: [] for runner in runners}
+    for _ in range(rounds):
+        for runner in runners:
+            found[runner.name].append(round(1000 * runner.per_task(), 1))
+    print_result({"milliseconds_per_task": found})
+    return found
+
+
+def sizes_of(store: Path, text_bytes: int) -> str:
+    """Return what goes to and from the store with every runner, as a paragraph."""
+    mb = {
+        stage: sum(f.size_bytes for record in records_of(store, stage) for f in record.files) / 1e6
+        for stage in MAPPED
+    }
+    ranges = sum(f.name.startswith("part-") for r in records_of(store, MAPPED[0]) for f in r.files)
+    return (
+        f"{ranges} ranges. With every runner each stage reads the text once\n"
+        f"({text_bytes / 1e6:.0f} MB) and writes its artifact: counts {mb[MAPPED[0]]:.1f} MB, "
+        f"shards {mb[MAPPED[1]]:.1f} MB."
+    )
+
+
+def make_corpus(base: Path, size_bytes: int, folder: Path) -> list[str]:
+    """Write both splits; return the settings that name them."""
+    text = gzip.decompress(base.read_bytes()) if base.suffix == ".gz" else base.read_bytes()
+    settings = []
+    for seed, (split, split_bytes) in enumerate([("train", size_bytes), ("valid", VALID_BYTES)]):
+        path = folder / f"{split}.txt"
+        with path.open("wb", buffering=2**22) as file:
+            for part in iter_corpus(text, GROWTH["web"], size_bytes=split_bytes, seed=seed):
+                file.write(part)
+        settings.append(f"corpus.{split}={path}")
+    return settings
+
+
+@contextmanager
+def cluster_and_server(workers: int) -> Iterator["Client"]:
+    """Run one Prefect server and one Dask cluster of this machine."""
+    from distributed import Client, LocalCluster
+    from prefect.testing.utilities import prefect_test_harness
+
+    with (
+        prefect_test_harness(server_startup_timeout=180),
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def measure(base: Path, size_bytes: int, scratch: Path, workers: int, rounds: int) -> str:
+    """Measure, print lines, and return the page."""
+    root = scratch / "data"
+    os.environ |= {"OWT_ROOT": str(root), "PREFECT_LOGGING_LEVEL": "ERROR"}
+    prepare_environment(root)  # before Prefect is imported
+    store = root / "artifacts"
+    corpus = make_corpus(base, size_bytes, scratch)
+    with cluster_and_server(workers) as client:
+        logging.getLogger("distributed").setLevel(logging.ERROR)
+        runners = runners_of(client, workers)
+        runners[1].build(preset="openwebtext", overrides=corpus, only="download")
+        warm_up(runners, scratch / "valid.txt", scratch / "warm")
+        overhead = overheads_of(measure_overhead(runners, rounds))
+        stages = table_of(measure_stages(runners, corpus, store, rounds))
+        return page_of([stages, sizes_of(store, size_bytes), overhead])
 
 
 def main() -> None:
-    """Start a cluster of this machine and measure with it."""
+    """Measure in a scratch folder of its own, which goes at the end."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--text", type=Path, required=True, help="a plain text of some 100 MB")
+    parser.add_argument("--base", type=Path, required=True, help="real text, plain or .gz")
+    parser.add_argument("--size-mb", type=float, default=1000, help="megabytes of 10**6")
+    parser.add_argument("--scratch", type=Path, required=True, help="a folder that is not there")
     parser.add_argument("--workers", type=int, default=2, help="processes, and threads")
+    parser.add_argument("--rounds", type=int, default=3, help="times that each is measured")
+    parser.add_argument("--page", type=Path, help="Markdown file for the tables")
     options = parser.parse_args()
-    with (
-        LocalCluster(
-            n_workers=options.workers, threads_per_worker=1, dashboard_address=None
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        measure_overhead(client, options.workers)
-        measure_stages(client, options.text.resolve(), options.workers)
+    scratch = options.scratch.resolve()
+    scratch.mkdir(parents=True)
+    size_bytes = int(options.size_mb * 10**6)
+    try:
+        page = measure(options.base.resolve(), size_bytes, scratch, options.workers, options.rounds)
+    finally:
+        shutil.rmtree(scratch)
+    if options.page:
+        options.page.write_text(page, encoding="utf-8")
+    print(page)
 
 
 if __name__ == "__main__":
