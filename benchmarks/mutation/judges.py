@@ -3,6 +3,7 @@
 _TOKENIZER = "tests/tokenizer"
 _KERNELS = f"{_TOKENIZER}/kernels"
 _FORMATS = f"{_TOKENIZER}/formats -k not(transformers)"
+_LOADING = f"{_TOKENIZER}/formats/test_loading.py"
 _ENCODING = f"{_TOKENIZER}/encoding/test_tokenizer.py {_TOKENIZER}/encoding/test_decode.py"
 _SHARDS = f"{_TOKENIZER}/encoding/test_file_encoder.py"
 _CUTS = (
@@ -37,12 +38,16 @@ JUDGES = {
     "tokenizer/text/stream.py": _ENCODING,
     "tokenizer/text/documents.py": f"{_TOKENIZER}/text/test_documents.py",
     "tokenizer/text/corpus_statistics.py": f"{_TOKENIZER}/text/test_documents.py",
+    "tokenizer/text/document_sample.py": f"{_TOKENIZER}/text/test_document_sample.py",
+    "tokenizer/text/held_out.py": f"{_TOKENIZER}/text/test_held_out.py",
     "tokenizer/special_tokens.py": f"{_TOKENIZER}/test_special_tokens.py {_ENCODING}",
     "tokenizer/patterns.py": f"{_TOKENIZER}/test_patterns.py {_TOKENIZER}/training/test_count.py",
     "tokenizer/pretokenize.py": f"{_TOKENIZER}/test_pretokenize.py {_TOKENIZER}/test_patterns.py",
     "tokenizer/reference.py": f"{_TOKENIZER}/test_reference.py {_MERGES}",
     "tokenizer/config.py": f"{_TOKENIZER}/test_config.py {_MERGES}",
     "tokenizer/compare.py": f"{_TOKENIZER}/test_compare.py",
+    "tokenizer/unicode_answers.py": f"{_TOKENIZER}/test_unicode_answers.py",
+    "tokenizer/compile_kernels.py": f"{_TOKENIZER}/test_compile_kernels.py",
     "tokenizer/training/count.py": f"{_COUNTS} {_TOKENIZER}/test_routes.py",
     "tokenizer/training/count_tables.py": _COUNTS,
     "tokenizer/training/counts.py": _COUNTS,
@@ -58,7 +63,9 @@ JUDGES = {
     "tokenizer/encoding/shard.py": _SHARDS,
     "tokenizer/encoding/tokenizer.py": f"{_ENCODING} {_SHARDS} {_TOKENIZER}/test_routes.py",
     "tokenizer/formats/byte_level.py": _FORMATS,
+    "tokenizer/formats/foreign.py": _LOADING,
     "tokenizer/formats/gpt2.py": _FORMATS,
+    "tokenizer/formats/loading.py": _LOADING,
     "tokenizer/formats/merge_ids.py": f"{_TOKENIZER}/formats/test_merge_ids.py {_FORMATS}",
     "tokenizer/formats/hugging_face.py": f"{_TOKENIZER}/formats",
     "tokenizer/formats/tiktoken.py": _FORMATS,
@@ -80,15 +87,23 @@ JUDGES = {
     "artifacts/building/staging.py": _ORDERS,
     "lm/optim/adamw.py": f"{_OPTIM}/test_adamw.py",
     "lm/optim/clip.py": f"{_OPTIM}/test_clip.py",
+    "lm/optim/device_update.py": f"{_OPTIM}/test_device_update.py",
     "lm/optim/muon.py": f"{_OPTIM}/test_muon.py",
     "lm/optim/parameter_groups.py": f"{_OPTIM}/test_parameter_groups.py",
     "lm/optim/schedule.py": f"{_OPTIM}/test_schedule.py",
+    "lm/optim/stacked_muon.py": f"{_OPTIM}/test_device_update.py",
+    "lm/optim/toy_sgd.py": f"{_OPTIM}/test_toy_sgd.py",
     "lm/data/permutation.py": "tests/lm/data/test_permutation.py",
     "lm/checkpoint/durable.py": _CHECKPOINT,
     "lm/checkpoint/folder.py": _CHECKPOINT,
     "lm/checkpoint/optimizer_state.py": _CHECKPOINT,
     "lm/checkpoint/weights.py": _CHECKPOINT,
     "lm/training/step/step.py": f"{_STEP}/test_step.py {_STEP}/test_spikes.py",
+    "tokenizer/kernels/first_use.py": f"{_KERNELS}/test_first_use.py",
+    "tokenizer/kernels/jit.py": f"{_KERNELS}/test_jit.py",
+    "tokenizer/kernels/sources.py": f"{_KERNELS}/test_jit.py",
+    "tokenizer/kernels/classify/classes.py": f"{_KERNELS}/classify/test_classes.py",
+    "tokenizer/kernels/classify/class_ranges.py": f"{_KERNELS}/classify/test_classes.py",
     "tokenizer/kernels/pretoken_keys.py": f"{_KERNELS}/test_pretoken_keys.py {_COUNTS}",
     "tokenizer/kernels/counting/pretoken_order.py": (
         f"{_KERNELS}/counting/test_pretoken_order.py {_COUNTS}"
