@@ -1,7 +1,9 @@
 """One run of the tests that judge a mutant, in a forked process that has the slow imports done."""
 
+import contextlib
 import gc
 import importlib
+import itertools
 import os
 import resource
 import shutil
@@ -11,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
@@ -22,14 +25,16 @@ _PRELOADED = (
 
 _QUICK = (
     *("-x", "-q", "--tb=line", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:anyio"),
+    "--timeout=0",
     "--hypothesis-profile=mutation",
 )
-"""The first failure ends it, and nobody reads its values."""
+"""The first failure ends it, and nobody reads its values; a busy machine fails no test."""
 
 _MAX_MEMORY_BYTES, _MAX_FILE_BYTES = 2**34, 2**30
 """What a mutant may take before it fails, so that a loop without end does not fill the machine."""
 
-_NAP_S = 0.02
+_NAP_S, _NAPS_A_LOOK = 0.02, 25
+"""How long to wait for a run to end before asking again, and every so many times looking at it."""
 
 
 def prepare() -> None:
@@ -73,17 +78,30 @@ def run_tests(
         # The code of a mutant must not outlive it.
         sys.dont_write_bytecode = not keep_bytecode
         _run_pytest(checkout, tests.split(), log, int(limit_s))
-    # CPU seconds end a loop, and naps end a wait: both stand still while the machine is paused.
-    # Three times as many naps, for a core that others use too.
-    for _ in range(int(3 * limit_s / _NAP_S)):
+    # CPU seconds end a loop, and idle looks end a wait, however busy or paused the machine is.
+    idle_looks = 0
+    for nap in itertools.count():
         done, status, usage = os.wait4(child, os.WNOHANG)
         if done:
             break
         time.sleep(_NAP_S)
-    else:
-        os.killpg(child, signal.SIGKILL)
-        _, status, usage = os.wait4(child, 0)
+        if nap % _NAPS_A_LOOK == 0 and _is_idle(child):
+            idle_looks += 1
+            if idle_looks * _NAPS_A_LOOK * _NAP_S > limit_s:
+                os.killpg(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(status) == 0, usage.ru_utime + usage.ru_stime
+
+
+def _is_idle(process_id: int) -> bool:
+    """Tell whether no thread of a process and its descendants runs, or would if it had a core."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(process_id)
+        family = [process.pid, *(child.pid for child in process.children(recursive=True))]
+        stats = [path for pid in family for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # The state follows the name, which is in brackets.
+            return not any(path.read_text().rpartition(")")[2].split()[0] in "RD" for path in stats)
+    return False
 
 
 def _run_pytest(checkout: Path, tests: list[str], log: Path, limit_s: int) -> None:
