@@ -190,13 +190,15 @@ def test_a_missing_file_is_named(small_tokenizer: Tokenizer, tmp_path: Path, nam
 
 
 def test_what_a_format_cannot_express_is_refused(tmp_path: Path) -> None:
-    """A special token that looks like another token, or ids against the merges, write nothing."""
+    """A special token that looks like another, ids against the merges, a token without a merge."""
     merges = [(b" ", b"t")]
     with pytest.raises(ValueError, match=r"'Ġt' is how tokenizer\.json writes another token"):
         save_vocabulary(tmp_path, BYTES | {256: b" t", 257: "Ġt".encode()}, merges, ["Ġt"], "gpt2")
     merges = [(b"a", b"b"), (b"c", b"d")]
     with pytest.raises(ValueError, match="only ids that rise with the merges"):
         save_vocabulary(tmp_path, BYTES | {256: b"cd", 257: b"ab"}, merges, [], "gpt2")
+    with pytest.raises(ValueError, match="token b'ab' .* is neither a byte, nor made by a merge"):
+        save_vocabulary(tmp_path, BYTES | {256: b"ab"}, [], [], "gpt2")
     with pytest.raises(ValueError, match="'<a>' is not in the vocabulary"):
         save_vocabulary(tmp_path, BYTES, [], ["<a>"], "gpt2")
     assert not list(tmp_path.iterdir())
