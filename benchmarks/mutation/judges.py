@@ -123,7 +123,9 @@ JUDGES = {
     "tokenizer/kernels/atomics.py": f"{_KERNELS}/test_atomics.py",
     "tokenizer/kernels/encoding/encode_table.py": _LONG,
     "tokenizer/kernels/encoding/encode_window.py": _LONG,
-    "tokenizer/encoding/known_pretokens.py": f"{_TOKENIZER}/encoding/test_fast.py",
+    "tokenizer/encoding/known_pretokens.py": (
+        f"{_TOKENIZER}/encoding/test_known_pretokens.py {_TOKENIZER}/encoding/test_fast.py"
+    ),
     "tokenizer/encoding/fast.py": f"{_TOKENIZER}/encoding/test_fast.py {_ENCODING}",
     "tokenizer/encoding/file_encoder.py": f"{_SHARDS} {_TOKENIZER}/test_routes.py",
 }

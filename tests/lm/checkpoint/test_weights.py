@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,19 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "config.json", values | {"vocab_size": 18})
     with pytest.raises(ValueError, match="weights are those of another model"):
         load_model(tmp_path)
+
+
+def test_a_checkpoint_of_another_model_or_with_nan_is_refused(tmp_path: Path) -> None:
+    """Training does not go on with weights that it did not save, or that are no numbers."""
+    model = tiny_model()
+    save_checkpoint(model, AdamW(model.parameters()), 1, tmp_path / "good")
+    other = tiny_model(config=replace(TINY, d_ff=48))
+    with pytest.raises(ValueError, match="weights are those of another model"):
+        load_checkpoint(tmp_path / "good", other, AdamW(other.parameters()))
+    model.lm_head.weight.data[0, 0] = torch.nan
+    save_checkpoint(model, AdamW(model.parameters()), 1, tmp_path / "bad")
+    with pytest.raises(ValueError, match=r"lm_head\.weight holds 1 values that are not finite"):
+        load_checkpoint(tmp_path / "bad", model, AdamW(model.parameters()))
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_what_a_format_cannot_express_is_refused(tmp_path: Path) -> None:
     merges = [(b"a", b"b"), (b"c", b"d")]
     with pytest.raises(ValueError, match="only ids that rise with the merges"):
         save_vocabulary(tmp_path, BYTES | {256: b"cd", 257: b"ab"}, merges, [], "gpt2")
-    with pytest.raises(ValueError, match="token b'ab' .* is neither a byte, nor made by a merge"):
+    with pytest.raises(ValueError, match=r"token b'ab' .* is neither a byte, nor made by a merge"):
         save_vocabulary(tmp_path, BYTES | {256: b"ab"}, [], [], "gpt2")
     with pytest.raises(ValueError, match="'<a>' is not in the vocabulary"):
         save_vocabulary(tmp_path, BYTES, [], ["<a>"], "gpt2")
