@@ -234,7 +234,7 @@ def test_a_checkpoint_of_another_model_or_with_nan_is_refused(tmp_path: Path) ->
     other = tiny_model(config=replace(TINY, d_ff=48))
     with pytest.raises(ValueError, match="weights are those of another model"):
         load_checkpoint(tmp_path / "good", other, AdamW(other.parameters()))
-    model.lm_head.weight.data[0, 0] = torch.nan
+    model.state_dict()["lm_head.weight"][0, 0] = torch.nan
     save_checkpoint(model, AdamW(model.parameters()), 1, tmp_path / "bad")
     with pytest.raises(ValueError, match=r"lm_head\.weight holds 1 values that are not finite"):
         load_checkpoint(tmp_path / "bad", model, AdamW(model.parameters()))
