@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +20,14 @@ from tokenizer.config import TokenizerConfig
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+FOLLOWING = {
+    "model.vocab_size": ("tokenizer.vocab_size", "the same number"),
+    "train_lm.min_learning_rate": ("train_lm.max_learning_rate", "at the preset's ratio"),
+    "corpus.valid": ("corpus.train", "a part of another text than the preset's"),
+    "corpus.name": ("corpus.train", "the name of the file or folder"),
+}
+"""Fields that follow another one as long as they are not given, and how."""
 
 RawConfig = dict[str, Any]
 """Sections and fields as they come from outside; of any type until pydantic has looked at them."""
@@ -114,8 +122,7 @@ def resolve_config(
 ) -> PipelineConfig:
     """Lay a nested mapping, then `section.field=value` settings, over a preset.
 
-    What was not given follows what was: the model's vocabulary that of the tokenizer, the minimum
-    learning rate the maximum, at the preset's ratio, and the validation text another training text.
+    What was not given follows what was, as `FOLLOWING` says.
 
     Raises `ValueError` that names the field, and for an unknown key the nearest right one.
     """
@@ -183,8 +190,20 @@ def nearest(name: str, allowed: Sequence[str], *, place: str = "") -> str:
     >>> nearest("d_mdel", ["d_ff", "d_model"])
     'did you mean d_model?'
     """
-    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-    return f"did you mean {place}{close[0]}?" if close else f"allowed: {', '.join(sorted(allowed))}"
+    if close := _closest(name, allowed):
+        return f"did you mean {place}{close}?"
+    return f"allowed: {', '.join(sorted(allowed))}"
+
+
+def _closest(name: str, allowed: Iterable[str]) -> str:
+    """Return the key that is most like `name`, of several the first; "" where none is.
+
+    >>> _closest("learning_rate", ["max_learning_rate", "min_learning_rate"])
+    'max_learning_rate'
+    """
+    alike = {key: difflib.SequenceMatcher(None, key, name).ratio() for key in allowed}
+    best = max(alike, key=alike.__getitem__, default="")
+    return best if best and alike[best] >= 0.5 else ""
 
 
 def _merge(target: RawConfig, overlay: RawConfig, *, whole: RawConfig, place: str = "") -> set[str]:
@@ -215,9 +234,8 @@ def _suggest(key: str, value: Any, target: RawConfig, whole: RawConfig, place: s
         return f"did you mean {' or '.join(same)}?"
     if place or isinstance(value, dict):
         return nearest(key, list(target), place=place)
-    everywhere = sorted({field for fields in sections.values() for field in fields})
-    if close := difflib.get_close_matches(key, everywhere, n=1, cutoff=0.5):
-        return _suggest(close[0], value, target, whole, place)
+    if close := _closest(key, (field for fields in sections.values() for field in fields)):
+        return _suggest(close, value, target, whole, place)
     return nearest(key, list(target))
 
 

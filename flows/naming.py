@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from flows.config import PipelineConfig
 from tasks.tracking.runs import flatten
 
-FOLLOWING = ("model.vocab_size", "corpus.name")
+UNTOLD = ("model.vocab_size", "corpus.name")
 """Settings that follow from others, or change nothing."""
 
 
@@ -21,17 +21,17 @@ def differences(config: PipelineConfig, preset: PipelineConfig) -> dict[str, str
         name: short(value)
         for name, value in here.items()
         if value != there[name]
-        if not name.startswith("run.") and name not in FOLLOWING
+        if not name.startswith("run.") and name not in UNTOLD
     }
 
 
 def title_of(preset: str, different: dict[str, str], loss: float | None = None) -> str:
-    """Return a name for people; fields go without their section.
+    """Return a name for people; fields go without their section, and empty ones not at all.
 
     >>> title_of("smoke", {"train_lm.max_steps": "60"}), title_of("smoke", {}, 3.86831)
     ('smoke max_steps=60', 'smoke 3.868')
     """
-    fields = [f"{name.rpartition('.')[2]}={value}" for name, value in different.items()]
+    fields = [f"{name.rpartition('.')[2]}={value}" for name, value in different.items() if value]
     losses = [] if loss is None else [f"{loss:.3f}"]
     return " ".join([preset, *losses, *fields])
 

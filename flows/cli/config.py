@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from flows.cli.completion import complete_field
 from flows.cli.options import AsJson, Preset, program
 from flows.cli.tables import PIPE_WIDTH
+from flows.config import FOLLOWING
 from flows.explaining.fields import Field, all_fields, find_fields, value_of
 from flows.presets import PRESETS, find_preset
 from flows.settings import set_quiet_defaults
@@ -93,6 +94,8 @@ def _print_field(field: Field) -> None:
         f"default      {_shown(field.default)}",
         f"in presets   {presets or 'the default'}",
     ]
+    lines += [f"follows      {escape(text)}" for text in facts["follows"]]
+    lines += [f"followed by  {escape(text)}" for text in facts["followed_by"]]
     if facts["fingerprinted"]:
         lines += [
             f"part of      the fingerprint of {', '.join(facts['fingerprinted'])}",
@@ -114,6 +117,16 @@ def _facts(field: Field) -> dict[str, Any]:
         "default": field.default,
         "meaning": field.meaning,
         "presets": {name: value for name, value in values.items() if value != field.default},
+        "follows": [
+            f"{leader} unless given: {how}"
+            for follower, (leader, how) in FOLLOWING.items()
+            if follower == field.key
+        ],
+        "followed_by": [
+            f"{follower} unless given: {how}"
+            for follower, (leader, how) in FOLLOWING.items()
+            if leader == field.key
+        ],
         **dataclasses.asdict(influence_of(field)),
     }
 

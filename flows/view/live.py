@@ -13,7 +13,13 @@ from rich.text import Text
 
 from flows.view.board import Board, Row
 from flows.view.curve import draw_curve
-from flows.view.wording import describe_compile, describe_training, describe_work, format_seconds
+from flows.view.wording import (
+    cut_title,
+    describe_compile,
+    describe_training,
+    describe_work,
+    format_seconds,
+)
 from tasks.watching.events import Observer
 
 REFRESHES_PER_SECOND = 5
@@ -36,13 +42,14 @@ class LiveView:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield what is shown now."""
         now = time.monotonic()
-        yield Group(*self._parts(now))
+        yield Group(*self._parts(now, options.max_width))
 
-    def _parts(self, now: float) -> Iterator[Table | Text | Spinner]:
+    def _parts(self, now: float, width: int) -> Iterator[Table | Text | Spinner]:
         board = self.board
         if board.title:
-            elapsed = format_seconds(now - board.began)
-            yield Text.assemble((board.title, "bold"), ("  " + elapsed, "dim"), no_wrap=True)
+            elapsed = "  " + format_seconds(now - board.began)
+            title = cut_title(board.title, width - len(elapsed))
+            yield Text.assemble((title, "bold"), (elapsed, "dim"), no_wrap=True)
         if board.rows:
             yield self._table(now)
         if board.preparing:

@@ -1,5 +1,7 @@
 """How the numbers of a run are written, in the table and in the lines alike."""
 
+import re
+
 from flows.view.board import Compile, Training, Work
 from tasks.watching.progress import format_bytes
 
@@ -11,6 +13,25 @@ METRICS = (
     ("perf/mfu", "MFU {:.0%}"),
 )
 """What is shown of a training, by the names of its metrics."""
+
+SETTING = re.compile(r" (?=\w+=)")
+"""The space before a setting of a title; a value may hold others."""
+
+
+def cut_title(title: str, width: int) -> str:
+    """Return a title with as many whole settings as the width has room for.
+
+    >>> cut_title("smoke max_steps=60 d_model=512", 24)
+    'smoke max_steps=60 …'
+    """
+    if len(title) <= width:
+        return title
+    kept, *settings = SETTING.split(title)
+    for setting in settings:
+        if len(f"{kept} {setting} …") > width:
+            break
+        kept = f"{kept} {setting}"
+    return f"{kept} …"
 
 
 def format_seconds(seconds: float) -> str:

@@ -73,6 +73,8 @@ def test_a_minimum_rate_of_the_file_is_kept() -> None:
         ("d_mdel=64", r"unknown key d_mdel; did you mean model.d_model\?"),
         ("batch_size=8", r"did you mean train_lm.batch_size or evaluate.batch_size\?"),
         ("model.max_steps=8", r"did you mean train_lm.max_steps\?"),
+        ("train_lm.learning_rate=8", r"did you mean train_lm.max_learning_rate\?"),
+        ("learning_rate=8", r"did you mean train_lm.max_learning_rate\?"),
         ("qqqq=8", r"unknown key qqqq; allowed: corpus, evaluate, generate"),
         ("modle.d_model=3", r"unknown key modle; did you mean model\?"),
         ("model.d_model=63", r"d_model \(63\) must be a multiple of num_heads \(4\)"),

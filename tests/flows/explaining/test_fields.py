@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli.config import app
-from flows.config import resolve_config
-from flows.explaining.fields import all_fields, find_fields
+from flows.config import FOLLOWING, resolve_config
+from flows.explaining.fields import all_fields, find_fields, value_of
 from flows.explaining.influence import Influence, influence_of
 from flows.presets import find_preset
 from flows.stage_names import stage_names
@@ -64,6 +64,22 @@ def test_no_field_of_how_a_run_is_done_is_fingerprinted() -> None:
     without = {field.key for field in FIELDS if not influence_of(field).rebuilt}
     run = {field.key for field in FIELDS if field.section == "run"}
     assert without == run | {"corpus.name", "corpus.train_sha256", "corpus.valid_sha256"}
+
+
+@pytest.mark.parametrize(
+    ("follower", "leader"), [(field, leader) for field, (leader, _) in FOLLOWING.items()]
+)
+def test_what_follows_another_field_is_said_of_both(follower: str, leader: str) -> None:
+    """And it does follow, where it is not given."""
+    value = {"corpus.train": "mine.txt", "tokenizer.vocab_size": "999"}.get(leader, "0.5")
+    before = find_preset("smoke")
+    after = resolve_config(before, None, [f"{leader}={value}"])
+    (field,) = find_fields(follower)
+    assert value_of(after, field) != value_of(before, field)
+    told = CliRunner().invoke(app, ["explain", follower]).output
+    assert f"follows      {leader} unless given: " in told
+    told = CliRunner().invoke(app, ["explain", leader]).output
+    assert f"followed by  {follower} unless given: " in told
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,15 @@ def test_the_table_fills_as_stages_end() -> None:
     assert "opening the run" not in shown
 
 
+def test_a_long_title_is_cut_between_two_settings() -> None:
+    """Never in a number; a value with spaces is one value."""
+    settings = ["prompts=def ,The ", *(f"setting_{n}=12345" for n in range(9))]
+    title = " ".join(["smoke", *settings])
+    first = drawn(told(RunStarted(title=title, stages=("count",)))).splitlines()[0]
+    assert first.partition("  0.0 s")[0] == " ".join(["smoke", *settings[:5], "…"])
+    assert drawn(told(RunStarted(title=settings[0], stages=()))).startswith(settings[0])
+
+
 def test_a_training_shows_its_numbers_and_its_curve() -> None:
     """Loss, validation loss, MFU and steps; what could not be measured keeps its last value."""
     shown = drawn(told(*BEGINNING, *TRAINING))
