@@ -28,6 +28,11 @@ UNKNOWN = "UNKNOWN"
 SHOWN = 3
 """Differences that the reason of a miss names."""
 
+NONE_BUILT = "none was built yet"
+ANOTHER_TEXT = "another text"
+TEXT_HASH = "sha256"
+"""The fact of a corpus artifact that says which bytes it was made from."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStage:
@@ -175,8 +180,8 @@ def differences_from_nearest(
 
 
 def explain_miss(identity: Identity, outlook: Outlook, planned: Mapping[str, Identity]) -> str:
-    """Say why an artifact is not there: what differs from the nearest one."""
-    return explain(differences_from_nearest(identity, outlook, planned))
+    """Say in a few words why an artifact is not there: what differs from the nearest one."""
+    return explain_briefly(differences_from_nearest(identity, outlook, planned))
 
 
 def _has_drifted(stage: Stage[S], record: Record | None) -> bool:
@@ -190,11 +195,35 @@ def _reason(found: Check | None) -> str:
 def explain(differences: Sequence[Difference] | None) -> str:
     """Say why an artifact is not there: what differs from the nearest one."""
     if differences is None:
-        return "none was built yet"
-    more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
-    by_input = groupby(differences[:SHOWN], key=lambda found: found.input)
-    texts = [
-        (f"input {name}: " if name else "") + ", ".join(found.fact for found in group)
-        for name, group in by_input
-    ]
-    return "; ".join(texts) + more
+        return NONE_BUILT
+    settings = _without_texts(differences)
+    parts = [ANOTHER_TEXT] if len(settings) < len(differences) else []
+    for name, group in groupby(settings[:SHOWN], key=lambda found: found.input):
+        facts = ", ".join(found.fact for found in group)
+        parts.append(f"input {name}: {facts}" if name else facts)
+    if len(settings) > SHOWN:
+        parts.append(f"and {len(settings) - SHOWN} more")
+    return "; ".join(parts)
+
+
+def explain_briefly(differences: Sequence[Difference] | None) -> str:
+    """Give the one reason that says most: another text, else the first setting that differs.
+
+    >>> explain_briefly([Difference("model", "train_lm.max_steps", 300, 400)])
+    'max_steps 300 -> 400'
+    """
+    if differences is None:
+        return NONE_BUILT
+    if not differences:
+        return ""
+    if len(_without_texts(differences)) < len(differences):
+        return ANOTHER_TEXT
+    first, more = differences[0], len(differences) - 1
+    field, _, values = first.fact.partition(":")
+    return f"{field.rpartition('.')[2]}{values}" + (f", and {more} more" if more else "")
+
+
+def _without_texts(differences: Sequence[Difference]) -> list[Difference]:
+    """Leave out what describes a text that is another one: its hash and its form tell no person."""
+    texts = {found.input for found in differences if found.field == TEXT_HASH}
+    return [found for found in differences if found.input not in texts]

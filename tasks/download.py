@@ -198,13 +198,14 @@ def _statistics(
     if train := identity.inputs.get("train"):
         train_hashes = np.load(local_file(store_of(context), train, DOCUMENT_HASHES))
         statistics["num_train_duplicates"] = count_duplicates(found.document_hashes, train_hashes)
-    _warn(source.split, statistics, source.document_separator)
+    _warn(source, statistics)
     return statistics
 
 
-def _warn(split: str, statistics: JsonObject, separator: str) -> None:
-    logger = get_run_logger()
-    if statistics["num_documents"] == 1:
+def _warn(source: Source, statistics: JsonObject) -> None:
+    logger, split = get_run_logger(), source.split
+    if statistics["num_documents"] == 1 and not source.valid_share:  # a part may well hold one
+        separator = source.document_separator
         logger.warning("%s holds one document: %r does not occur in it", split, separator)
     if count := statistics["num_invalid_utf8_spans"]:
         logger.warning("%s has %d spans of invalid UTF-8, kept byte for byte", split, count)

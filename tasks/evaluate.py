@@ -16,6 +16,7 @@ from lm.accounting.flops import forward_flops
 from lm.config import EvaluateConfig
 from tasks.context import RunContext, store_of
 from tasks.corpus.text import known_text_bytes
+from tasks.corpus.validation import remark_on_validation
 from tasks.execution.building import Built, build_once
 from tasks.execution.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
@@ -86,7 +87,6 @@ def _flops_done(outlook: Outlook, record: Record) -> float | None:
 
 def show(store: Store, record: Record) -> Shown:
     """Show the loss, and the entropies to compare it with."""
-    del store
     facts = record.statistics
     if facts["loss"] is None or facts["bits_per_byte"] is None:
         return Shown(line="the model has no finite loss on the validation set: training diverged")
@@ -97,7 +97,9 @@ def show(store: Store, record: Record) -> Shown:
         f"{facts['bigram_entropy']:.4f} nats of the training tokens: "
     )
     entropies = facts["unigram_entropy"], facts["bigram_entropy"]
-    return Shown(line=line + judge(facts["loss"], *entropies), metrics=headline(facts))
+    line += judge(facts["loss"], *entropies)
+    remark = remark_on_validation(store, record.inputs["valid"])
+    return Shown(line=f"{line}\n{remark}".strip(), metrics=headline(facts))
 
 
 def judge(loss: float, unigram_entropy: float, bigram_entropy: float) -> str:

@@ -35,7 +35,7 @@ class Shown:
     """What a person sees of an artifact when a run ends; plain data for terminal and MLflow."""
 
     line: str = ""
-    """One line under the table of stages."""
+    """A line or two under the table of stages."""
     text: str = ""
     """A text worth reading as a whole."""
     text_title: str = ""

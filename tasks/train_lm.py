@@ -28,10 +28,11 @@ from lm.accounting.memory import training_memory
 from lm.accounting.parameters import num_parameters
 from lm.config import ModelConfig, TrainConfig
 from tasks.context import RunContext, store_of
+from tasks.corpus.validation import remark_on_validation
 from tasks.execution.building import Built, build_once
 from tasks.execution.prediction import Outlook, Prediction, nearest_work, predict_work
 from tasks.execution.retry import is_transient
-from tasks.execution.training_account import PREDICTED_SECONDS, show
+from tasks.execution.training_account import PREDICTED_SECONDS, RESUMED_AT, show
 from tasks.execution.training_process import (
     needs_own_process,
     newest_step,
@@ -207,9 +208,12 @@ def _train(
         output_dir=folder,
     )
     predicted_s = _predicted_seconds(context, settings)
+    if remark := remark_on_validation(store_of(context), identity.inputs["valid"]):
+        get_run_logger().warning(remark)
     tags = {"fingerprint": identity.fingerprint, "stage": STAGE}
     if not any(folder.glob("checkpoints/*")) and (name := restore_newest(staging)):
         get_run_logger().info("training resumes from the checkpoint %s of another machine", name)
+    resumed_at = newest_step(job)
     with stage_run(context.tracking, STAGE, params=dict(identity.config), tags=tags) as run:
         for split, shards in identity.inputs.items():
             run.log_dataset(split, digest=shards.fingerprint, source=shards.uri, context=split)
@@ -222,8 +226,9 @@ def _train(
     for name in PUBLISHED:
         # Weights of an attempt on another machine may differ in their last bits.
         add_part(staging, folder / name, name, replace=True)
+    resumed = {RESUMED_AT: resumed_at} if resumed_at > 0 else {}
     return Built(
-        statistics={**_statistics(result), PREDICTED_SECONDS: predicted_s},
+        statistics={**_statistics(result), PREDICTED_SECONDS: predicted_s, **resumed},
         volatile=VOLATILE,
         deterministic=result.deterministic,
         mlflow_run_id=run.run_id or None,

@@ -72,7 +72,6 @@ def report(
 def _perform(
     root: Path, parameters: dict[str, Any], switch: StopSwitch, *, verbose: bool
 ) -> dict[str, Any]:
-    emit(Preparing(what="starting Prefect's server"))
     with prefect_server(root):
         emit(Preparing(what="loading Prefect"))
         from flows.logs import engines_loaded, send_last_records

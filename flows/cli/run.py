@@ -89,7 +89,6 @@ def run(
         try:
             with showing_run(root, verbose=verbose) as log, stopping_on_signals(root) as switch:
                 loading = begin_in_background(root)
-                emit(Preparing(what="starting Prefect's server"))
                 until_shown.enter_context(prefect_server(root))
                 emit(Preparing(what="loading Prefect and MLflow"))
                 loading.join()
@@ -136,6 +135,7 @@ def prefect_server(root: Path) -> Iterator[None]:
     save and say how it ended, and the run waits for it in vain.
     """
     if url := prefect_api_url():
+        emit(Preparing(what=f"looking for Prefect's server at {url}"))
         refuse_silent_server(url)
         yield
         return

@@ -77,7 +77,7 @@ class LiveView:
         name = Text(row.name)
         if row.outcome:
             state = Text(row.outcome, STYLES[row.outcome])
-            return name, state, Text(format_seconds(row.seconds)), Text(row.reason, "dim")
+            return name, state, Text(format_seconds(row.seconds)), Text("")
         if not row.is_working:
             return Text(row.name, "dim"), Text(""), Text(""), Text("")
         self.spinner.update(text=Text(state_of(row), "bold"))

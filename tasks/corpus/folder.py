@@ -27,9 +27,13 @@ def text_files(folder: Path) -> list[Path]:
         key=lambda path: path.relative_to(folder).as_posix(),
     )
     found = [path for path in below if not _is_hidden(path, folder) and _is_text(path)]
+    if not below:
+        raise FileNotFoundError(f"folder {folder} is empty; put texts into it, or name another one")
     if not found:
+        files = "its only file is" if len(below) == 1 else f"its {len(below)} files are all"
         raise FileNotFoundError(
-            f"folder {folder} has no text: {len(below)} files, all hidden, empty or binary"
+            f"folder {folder} has no text: {files} hidden, empty or binary; put texts into it "
+            "(plain, .gz, .zst or .parquet), or name another one"
         )
     return found
 

@@ -107,7 +107,7 @@ def with_known_hash(source: Source, root: Path) -> Source:
 
     Raises:
         FileNotFoundError: A local file is not there.
-        ValueError: A local file is not the one that the config expects.
+        ValueError: A local file is empty, or not the one that the config expects.
     """
     if source.is_stdlib:
         content = _stdlib_content(source)
@@ -124,7 +124,7 @@ def with_known_hash(source: Source, root: Path) -> Source:
 
 
 def check_is_there(config: CorpusConfig) -> None:
-    """Raise `FileNotFoundError` where a text of this machine is not there; reads nothing."""
+    """Raise an error where a text of this machine is not there, or is empty; reads nothing."""
     for split in SPLITS:
         source = source_of(config, split)
         if source.local_path is not None:
@@ -207,10 +207,18 @@ def _local_content(source: Source, path: Path, root: Path) -> ContentHash:
 
 
 def _check_file(source: Source, path: Path) -> None:
+    """Raise an error that says what is wrong with a path, and the way out."""
+    name = f"{source.uri} (corpus.{source.split})"
     if source.form == "folder":
         text_files(path)
+    elif not path.exists():
+        below = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise FileNotFoundError(
+            f"there is no file or folder {name}{below}; correct the path, or give an address"
+        )
     elif not path.is_file():
         raise FileNotFoundError(
-            f"corpus.{source.split} ({source.uri}) is not a readable file; give a path or an "
-            "address of a text, .gz, .zst or .parquet file, or a folder of texts"
+            f"{name} is not a readable file; give a text, .gz, .zst or .parquet file, or a folder"
         )
+    elif not path.stat().st_size:
+        raise ValueError(f"{name} is an empty file, of 0 bytes; give one that holds text")

@@ -12,6 +12,9 @@ from tasks.watching.progress import format_bytes
 PREDICTED_SECONDS = "predicted_seconds"
 """Name in a model's statistics of the seconds that were predicted for all its steps."""
 
+RESUMED_AT = "resumed_at"
+"""Name of the step at which the attempt began that ended; there where it is not the first one."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingAccount:
@@ -19,11 +22,15 @@ class TrainingAccount:
 
     flops: int
     """Of the steps that were made, counted from the shape."""
+    resumed_at: int = 0
+    """Step at which the last attempt began; 0: there was one attempt."""
     seconds: float
+    """Of all attempts."""
     predicted_seconds: float | None
     """By the nearest earlier training of the store, for as many FLOPs."""
+    is_of_process: bool = True
+    """Whether the memory is that of the whole process, as on a CPU."""
     peak_memory_bytes: int | None
-    """On a CPU, of the whole process."""
     predicted_memory_bytes: int | None
     """Of one step, by `lm/accounting/memory.py`."""
     peak_share: float | None
@@ -42,8 +49,10 @@ def account_of(record: Record) -> TrainingAccount:
     seconds = float(facts["seconds"])
     return TrainingAccount(
         flops=flops,
+        resumed_at=facts.get(RESUMED_AT, 0),
         seconds=seconds,
         predicted_seconds=predicted * facts["tokens_seen"] / planned if predicted else None,
+        is_of_process=not str(environment.get("device", "")).startswith("cuda"),
         peak_memory_bytes=environment.get("peak_memory_bytes"),
         predicted_memory_bytes=environment.get("predicted_memory_bytes"),
         peak_share=flops / seconds / peak if peak and seconds else None,
@@ -51,7 +60,7 @@ def account_of(record: Record) -> TrainingAccount:
 
 
 def show(store: Store, record: Record) -> Shown:
-    """Show the account in one line, and how fast the training was over all its attempts."""
+    """Show the account, and how fast the training was over all its attempts."""
     del store
     facts = record.statistics
     rate = facts["tokens_seen"] / facts["seconds"] if facts["seconds"] else 0.0
@@ -66,18 +75,22 @@ def describe(account: TrainingAccount) -> str:
 
     What a process holds beside a step (torch, compiled code) counts in the peak of a CPU.
 
-    >>> describe(TrainingAccount(flops=10**12, seconds=8.0, predicted_seconds=9.5,
-    ...     peak_memory_bytes=10**9, predicted_memory_bytes=8 * 10**8, peak_share=None))
-    '1e+12 FLOPs in 8.0 s (9.5 s predicted); 1 GB of memory in all (800 MB predicted for a step)'
+    >>> print(describe(TrainingAccount(flops=10**12, seconds=8.0, predicted_seconds=9.5,
+    ...     peak_memory_bytes=10**9, predicted_memory_bytes=8 * 10**8, peak_share=None)))
+    1e+12 FLOPs in 8.0 s (9.5 s predicted)
+    memory: 1 GB at most, Python and torch included; 800 MB of it predicted for a step
     """
-    parts = [f"{account.flops:.3g} FLOPs in {account.seconds:.1f} s"]
+    line = f"{account.flops:.3g} FLOPs in {account.seconds:.1f} s"
+    if account.resumed_at:
+        line += f" over all attempts, the last one from step {account.resumed_at:,}"
     if account.predicted_seconds is not None:
-        parts[0] += f" ({account.predicted_seconds:.1f} s predicted)"
+        line += f" ({account.predicted_seconds:.1f} s predicted)"
     if account.peak_share is not None:
-        parts[0] += f", {account.peak_share:.0%} of this machine"
+        line += f", {account.peak_share:.0%} of this machine"
     if account.peak_memory_bytes and account.predicted_memory_bytes:
-        parts.append(
-            f"{format_bytes(account.peak_memory_bytes)} of memory in all "
-            f"({format_bytes(account.predicted_memory_bytes)} predicted for a step)"
+        included = ", Python and torch included" if account.is_of_process else " of the GPU"
+        line += (
+            f"\nmemory: {format_bytes(account.peak_memory_bytes)} at most{included}; "
+            f"{format_bytes(account.predicted_memory_bytes)} of it predicted for a step"
         )
-    return "; ".join(parts)
+    return line

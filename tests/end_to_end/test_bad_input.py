@@ -92,7 +92,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     ("text", "setting", "message"),
     [
         ("", "", "train.txt.*(empty|no document|holds nothing)"),
-        (None, "", "corpus.train .* is not a readable file"),
+        (None, "", r"no file or folder .*\(corpus.train\)"),
         ("a few words " * 50, "tokenizer.vocab_size=5000", r"vocab_size \(5000\) is more than"),
         ("word", "tokenizer.vocab_size=257", "window|context_length"),
     ],

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from artifacts.published.difference import Difference
 from artifacts.store import open_store
 from flows.cli.main import app
 from flows.config import resolve_config
-from flows.plan import PlannedStage, in_selection, plan_stages
+from flows.plan import PlannedStage, explain, explain_briefly, in_selection, plan_stages
 from flows.presets import find_preset
 from flows.selection import select_stages
 
@@ -51,6 +52,28 @@ def test_a_miss_says_which_field_changed(settings: list[str], shared_root: Path)
     assert rows["train_lm"].reason == "train_lm.weight_decay: 0.1 -> 0.5"
     assert rows["evaluate"].reason == "input model: train_lm.weight_decay: 0.1 -> 0.5"
     assert rows["train_lm"].prediction.seconds is not None
+
+
+TEXT = Difference("text", "form", "text", "folder"), Difference("text", "sha256", "a", "b")
+STEPS = Difference("model", "train_lm.max_steps", 300, 400)
+WIDTH = Difference("model", "model.d_model", 64, 128)
+
+
+@pytest.mark.parametrize(
+    ("differences", "whole", "brief"),
+    [
+        (None, "none was built yet", "none was built yet"),
+        ([*TEXT], "another text", "another text"),
+        ([*TEXT, STEPS], f"another text; {STEPS}", "another text"),
+        ([WIDTH, STEPS], f"{WIDTH}, {STEPS.fact}", "d_model 64 -> 128, and 1 more"),
+        ([*TEXT[:1]], str(TEXT[0]), "form text -> folder"),
+    ],
+)
+def test_a_reason_is_for_a_person(
+    differences: list[Difference] | None, whole: str, brief: str
+) -> None:
+    """What describes another text is one reason, and a view has room for one."""
+    assert (explain(differences), explain_briefly(differences)) == (whole, brief)
 
 
 def test_a_corpus_without_a_pin_is_unknown_until_it_was_fetched(

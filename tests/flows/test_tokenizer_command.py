@@ -82,7 +82,7 @@ def test_a_tokenizer_is_replaced_only_on_demand(tmp_path: Path, merges: object) 
     [
         ("empty.txt", r"--input \(.*empty\.txt\) is empty"),
         ("nowhere.txt", r"--input \(.*nowhere\.txt\) is not a readable file"),
-        ("folder", r"folder .*folder has no text"),
+        ("folder", r"folder .*folder is empty; put texts into it"),
         ("http://127.0.0.1:9/text.txt", "cannot be reached: Connection refused"),
     ],
 )

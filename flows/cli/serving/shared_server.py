@@ -34,6 +34,7 @@ from flows.cli.serving.servers import (
 from flows.settings import HOST, prefect_database, spares_folder
 from tasks.tracking import spare_database
 from tasks.tracking.spare_database import begin_with_spare, keep_spare
+from tasks.watching.events import Preparing, emit
 
 KEEPER_INTERVAL_S = 1.0
 """How often the keeper looks whether a command is left."""
@@ -50,7 +51,11 @@ def using_server(root: Path) -> Iterator[str]:
     with (folder / "users.lock").open("a") as users:
         with _locked(folder / "start.lock"):
             flock(users, LOCK_SH)
-            url = _running_server(folder) or _start_keeper(folder)
+            url = _running_server(folder)
+            if not url:
+                # Not that of `owt ui`, which may end before this command does.
+                emit(Preparing(what="starting a Prefect server for this command"))
+                url = _start_keeper(folder)
         try:
             yield url
         finally:

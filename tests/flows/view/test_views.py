@@ -69,6 +69,7 @@ def test_the_table_fills_as_stages_end() -> None:
     assert "compiling" in shown
     assert "kernels, 0 s of about 8 s" in shown
     assert "train_lm" in shown
+    assert "pattern: gpt2 -> o200k" in drawn(told(*BEGINNING[:-1]))
     assert "opening the run" not in shown
 
 
@@ -84,7 +85,7 @@ def test_a_long_title_is_cut_between_two_settings() -> None:
 def test_a_training_shows_its_numbers_and_its_curve() -> None:
     """Loss, validation loss, MFU and steps; what could not be measured keeps its last value."""
     shown = drawn(told(*BEGINNING, *TRAINING))
-    assert "pattern: gpt2 -> o200k" in shown
+    assert "pattern: gpt2 -> o200k" not in shown  # it is built, so nobody asks why any more
     assert "1:04" in shown
     assert "150/300 steps" in shown
     assert "loss 4.5000  valid 4.1250  MFU 31%" in shown

@@ -57,9 +57,23 @@ def test_the_hash_is_of_the_texts_alone(folder: Path, tmp_path: Path) -> None:
     assert folder_content(moved, memo) != before
 
 
-def test_a_folder_without_a_text_is_refused(tmp_path: Path) -> None:
-    """It is noticed before anything is read."""
+@pytest.mark.parametrize(
+    ("files", "place", "message"),
+    [
+        ({}, "texts", "texts is empty; put texts into it"),
+        ({".a": "hidden"}, "texts", "texts has no text: its only file is hidden"),
+        ({"a": "", "b": "\0"}, "texts", "no text: its 2 files are all hidden, empty or binary"),
+        ({}, "gone", r"no file or folder .*gone \(corpus.train\); correct the path"),
+        ({"a": ""}, "texts/a", r"texts/a \(corpus.train\) is an empty file, of 0 bytes; give one"),
+    ],
+)
+def test_a_place_without_a_text_is_refused(
+    tmp_path: Path, files: dict[str, str], place: str, message: str
+) -> None:
+    """It is noticed before anything is read, and each case has its own line."""
     (tmp_path / "texts").mkdir()
-    config = CorpusConfig(train=str(tmp_path / "texts"), valid="")
-    with pytest.raises(FileNotFoundError, match="texts has no text: 0 files"):
+    for name, text in files.items():
+        (tmp_path / "texts" / name).write_text(text)
+    config = CorpusConfig(train=str(tmp_path / place), valid="")
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
         check_is_there(config)

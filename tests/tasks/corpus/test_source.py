@@ -54,7 +54,7 @@ def test_a_local_file_with_another_hash_than_expected_is_refused(tmp_path: Path)
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """The message says which field and what is allowed."""
     config = CorpusConfig(train="nowhere.txt")
-    with pytest.raises(FileNotFoundError, match=r"corpus.train \(nowhere.txt\) is not a readable"):
+    with pytest.raises(FileNotFoundError, match=r"no file or folder nowhere.txt \(corpus.train\)"):
         with_known_hash(source_of(config, "train"), tmp_path)
 
 

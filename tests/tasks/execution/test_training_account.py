@@ -9,7 +9,7 @@ import pytest
 from artifacts.store import open_store, resolve
 from lm.accounting.flops import training_flops_per_token
 from lm.config import ModelConfig
-from tasks.execution.training_account import PREDICTED_SECONDS, account_of
+from tasks.execution.training_account import PREDICTED_SECONDS, RESUMED_AT, account_of
 from tasks.train_lm import TRAIN_LM
 from tests.tiny_pipeline import Run
 
@@ -34,7 +34,19 @@ def test_a_first_training_has_nothing_to_predict_seconds_from(
     assert account.peak_share
     line = TRAIN_LM.show(store, record).line
     assert f"{account.flops:.3g} FLOPs in" in line
-    assert "predicted for a step)" in line
+    assert "over all attempts" not in line
+    assert "Python and torch included" in line
+
+
+def test_the_seconds_of_a_resumed_training_are_told_apart(
+    first: dict[str, Any], shared_root: Path
+) -> None:
+    """They are those of all attempts, and the table of stages has those of the last one."""
+    store = open_store(shared_root / "artifacts")
+    record = resolve(store, fingerprint_of(first))
+    statistics = {**record.statistics, "seconds": 99.0, RESUMED_AT: 120}
+    line = TRAIN_LM.show(store, replace(record, statistics=statistics)).line
+    assert "FLOPs in 99.0 s over all attempts, the last one from step 120" in line
 
 
 def test_a_training_that_ended_early_is_held_against_its_share(
