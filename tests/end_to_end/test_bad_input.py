@@ -52,7 +52,10 @@ def owt(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
         ),
         (["sweep", "ablation"], "unknown sweep 'ablation'; did you mean ablations?"),
         (["plan", "--config", "nowhere.toml"], "config file nowhere.toml cannot be read"),
-        (["run", "--set", "corpus.train=nowhere.txt"], "corpus.train (nowhere.txt) is not a"),
+        (
+            ["run", "--set", "corpus.train=nowhere.txt"],
+            "no file or folder nowhere.txt (corpus.train)",
+        ),
         (["artifacts", "show", "nothing"], "'nothing' fits no artifact"),
         (["verify-entry", "nowhere"], "no entry nowhere: there is no such folder"),
         (["generate"], "trains one in minutes: python -m flows run --preset smoke"),
