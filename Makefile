@@ -90,7 +90,7 @@ golden: install-dev  ## write tests/golden/ and the character classes anew
 clean:  ## remove .venv and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: image stack stack-down
+.PHONY: image stack stack-check stack-down
 COMPOSE ?= docker compose
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 STACK := $(COMPOSE) --project-name owt -f docker/compose.yaml --env-file docker/.env
@@ -104,7 +104,11 @@ docker/.env:
 	    echo $$name=$$(openssl rand -hex 16); done > $@
 	echo DOCKER_GROUP=$$(stat -c %g /var/run/docker.sock) >> $@
 
-stack: docker/.env image
+# First: what is missing is named before anything is written or built.
+stack-check:
+	@$(PYTHON) -m flows.deploying.before_stack --compose "$(COMPOSE)" docker/.env
+
+stack: stack-check docker/.env image
 	$(STACK) up -d
 
 stack-down:

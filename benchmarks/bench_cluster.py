@@ -34,6 +34,7 @@ from benchmarks.cluster_page import Measured, overheads_of, page_of, table_of
 from benchmarks.cluster_runners import MAPPED, Runner, runners_of
 from benchmarks.corpus_generator import GROWTH, iter_corpus
 from benchmarks.result_line import print_result
+from flows.cli.serving.servers import ended_by_signals
 from flows.settings import prepare_environment
 
 if TYPE_CHECKING:
@@ -192,7 +193,9 @@ def main() -> None:
     scratch.mkdir(parents=True)
     size_bytes = int(options.size_mb * 10**6)
     try:
-        page = measure(options.base.resolve(), size_bytes, scratch, options.workers, options.rounds)
+        with ended_by_signals():
+            base = options.base.resolve()
+            page = measure(base, size_bytes, scratch, options.workers, options.rounds)
     finally:
         shutil.rmtree(scratch)
     if options.page:

@@ -2,12 +2,11 @@
 
 Prefect loads this module through the entry point group `prefect.plugins` where plugins are
 enabled, as `prefect.toml` does for the checkout. A name without a slash becomes `name/name`;
-everything else is left alone. Where no server is named, a command that needs one says so.
+everything else is left alone. A command that cannot come to anything says so in one line: without
+a server, a login or a pool, and a worker of containers without Docker.
 """
 
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -19,6 +18,9 @@ from flows.settings import set_quiet_defaults
 
 PREFECT_PLUGIN_API_REQUIRES = ">=0.1,<1"
 
+PREFECT = ("prefect", "__main__.py")
+"""The command, also as `python -m prefect`."""
+
 NEEDING_A_SERVER = (["deployment", "run"], ["worker", "start"])
 """Commands that Prefect would give to an empty server of their own, which dies with them."""
 
@@ -27,40 +29,76 @@ NEEDING_A_SERVER = (["deployment", "run"], ["worker", "start"])
 def setup_environment(*, ctx: HookContext) -> None:
     """Prepare a process that uses Prefect: short deployment names, telemetry off."""
     set_quiet_defaults()
-    refuse_without_server(sys.argv, ctx.api_url or "")
     from prefect.client import orchestration
 
     for client in ("PrefectClient", "SyncPrefectClient"):
         accept_short_names(getattr(orchestration, client, None))
+    refuse_hopeless_command(sys.argv, ctx.api_url or "")
 
 
-def refuse_without_server(arguments: Sequence[str], api_url: str) -> None:
-    """End a command of Prefect's that makes no sense without a server, in one line.
+def refuse_hopeless_command(arguments: Sequence[str], api_url: str) -> None:
+    """End a command of Prefect's that cannot come to anything, in one line.
 
-    >>> refuse_without_server(["prefect", "version"], "")
+    >>> refuse_hopeless_command(["prefect", "version"], "")
     """
-    words = [argument for argument in arguments[1:] if not argument.startswith("-")][:2]
-    if Path(arguments[0]).name != "prefect" or words not in NEEDING_A_SERVER:
+    words = [argument for argument in arguments[1:] if not argument.startswith("-")]
+    if Path(arguments[0]).name not in PREFECT or words[:2] not in NEEDING_A_SERVER:
         return
-    command = f"prefect {' '.join(words)}"
+    command = f"prefect {' '.join(words[:2])}"
     if not api_url:
         raise SystemExit(
             f"{command}: PREFECT_API_URL is not set, so there is no server to ask; "
             'start one ("owt ui"), then export PREFECT_API_URL=http://127.0.0.1:4200/api'
         )
-    if not answers(api_url):
-        raise SystemExit(f"{command}: no server answers at PREFECT_API_URL ({api_url}); start it")
-
-
-def answers(api_url: str) -> bool:
-    """Tell whether a Prefect server is there, whatever it thinks of who asks."""
     try:
-        urllib.request.urlopen(f"{api_url.rstrip('/')}/health", timeout=10).close()
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return True
+        if words[0] == "worker":
+            check_worker(api_url, option(arguments, "--pool", "-p"))
+        else:
+            check_deployment(api_url, words[2] if len(words) > 2 else "")
+    except ValueError as error:
+        raise SystemExit(f"{command}: {error}") from None
+
+
+def check_worker(api_url: str, pool_name: str) -> None:
+    """Raise `ValueError` where a worker would have no server, no pool or no Docker."""
+    from prefect.client.orchestration import get_client
+
+    from flows.deploying.docker_worker import prepare_docker_worker
+    from flows.deploying.refusals import find_pool, refuse_wrong_server
+
+    with get_client(sync_client=True) as client:
+        refuse_wrong_server(client, api_url)
+        pool = find_pool(client, pool_name) if pool_name else None
+    if pool is not None and pool.type == "docker":
+        for line in prepare_docker_worker(pool):
+            sys.stderr.write(f"prefect worker start: {line}\n")
+
+
+def check_deployment(api_url: str, name: str) -> None:
+    """Raise `ValueError` where a run would have no server, or no pool to wait in."""
+    from prefect.client.orchestration import get_client
+
+    from flows.deploying.refusals import refuse_without_pool, refuse_wrong_server
+
+    with get_client(sync_client=True) as client:
+        refuse_wrong_server(client, api_url)
+        if name:
+            refuse_without_pool(client, full_name(name))
+
+
+def option(arguments: Sequence[str], *names: str) -> str:
+    """Return the value of an option as it was typed; "": it was not given.
+
+    >>> option(["worker", "start", "--pool", "owt-cpu"], "--pool", "-p")
+    'owt-cpu'
+    >>> option(["worker", "start", "-p=owt-gpu"], "--pool", "-p")
+    'owt-gpu'
+    """
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name in names:
+            return value if equals else following
+    return ""
 
 
 def accept_short_names(client: type | None) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 EXPERIMENT = "owt-pipeline"
@@ -112,6 +113,16 @@ def prefect_api_url() -> str:
     return os.environ.get("PREFECT_API_URL", "")
 
 
+def prefect_auth_string() -> str:
+    """Return the user:password for the user's Prefect server; "" where it wants none."""
+    return os.environ.get("PREFECT_API_AUTH_STRING", "")
+
+
+def prefect_key() -> str:
+    """Return the key for Prefect's own cloud; "" where there is none."""
+    return os.environ.get("PREFECT_API_KEY", "")
+
+
 def set_prefect_api_url(url: str) -> None:
     """Point this process at a Prefect server, also where Prefect has read its settings already."""
     os.environ["PREFECT_API_URL"] = url
@@ -145,9 +156,36 @@ def numba_cache_dir() -> str:
     return os.environ.get("NUMBA_CACHE_DIR", "")
 
 
+def docker_host() -> str:
+    """Return where the Docker daemon listens, by the user's word or by default."""
+    return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+
+def stack_environment(names: Iterable[str]) -> dict[str, str]:
+    """Return which settings of the Docker stack the environment holds; they win over its file."""
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def tracking_uri(root: Path) -> str:
     """Return MLflow's tracking URI: the user's server, or a local SQLite file."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/mlflow/mlflow.db"
+
+
+def tracking_server() -> str:
+    """Return the address of the user's MLflow server; "" where they have none."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return uri.rstrip("/") if uri.startswith("http") else ""
+
+
+def mlflow_token() -> str:
+    """Return the token for the user's MLflow server; "" where there is none."""
+    return os.environ.get("MLFLOW_TRACKING_TOKEN", "")
+
+
+def mlflow_password() -> str:
+    """Return the user:password for the user's MLflow server; "" where it wants none."""
+    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    return ":".join(os.environ[name] for name in names if name in os.environ)
 
 
 def artifact_location(root: Path, uri: str) -> str:

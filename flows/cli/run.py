@@ -38,6 +38,7 @@ from flows.cli.serving.stopping import INTERRUPTED, command_line, stopping_on_si
 from flows.cli.tables import plain_table, print_table
 from flows.cli.verify_entry import entry_command
 from flows.config import resolve_config
+from flows.logins import refuse_wrong_logins
 from flows.presets import find_preset
 from flows.settings import (
     data_root,
@@ -134,6 +135,7 @@ def prefect_server(root: Path) -> Iterator[None]:
     Prefect's own temporary server gets the terminal's Ctrl-C too: it dies before the run can
     save and say how it ended, and the run waits for it in vain.
     """
+    refuse_wrong_logins()
     if url := prefect_api_url():
         emit(Preparing(what=f"looking for Prefect's server at {url}"))
         refuse_silent_server(url)

@@ -4,17 +4,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-import httpx
-import prefect
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.client.orchestration import get_client
 
 from flows.deploying.automations import end_silent_runs, ensure_automation, restart_killed_runs
 from flows.deploying.checkout import CHECKOUT
+from flows.deploying.refusals import ENTRYPOINTS, refuse_wrong_server
 from flows.deploying.work_pools import WorkPool, ensure_pool
-
-ENTRYPOINTS = ("flows.pipeline.owt_pipeline", "flows.sweeps.flow.owt_sweep")
-"""The flows that `prefect.yaml` deploys; the server may have others."""
 
 
 def deploy(api_url: str, pools: Sequence[WorkPool]) -> Iterator[tuple[str, str]]:
@@ -34,30 +29,6 @@ def deploy(api_url: str, pools: Sequence[WorkPool]) -> Iterator[tuple[str, str]]
         for deployment in client.read_deployments():
             if deployment.entrypoint in ENTRYPOINTS:
                 yield f"deployment {deployment.name}", f"registered, {deployment.work_pool_name}"
-
-
-def refuse_wrong_server(client: SyncPrefectClient, api_url: str) -> None:
-    """Raise `ValueError` where the server cannot be worked with, before anything is created."""
-    try:
-        version = client.api_version()
-        client.read_work_pools(limit=1)
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code in (401, 403):
-            raise ValueError(
-                f"the Prefect server at {api_url} refuses this user; set PREFECT_API_AUTH_STRING "
-                "to the user:password that its administrator gave you"
-            ) from error
-        raise
-    except httpx.HTTPError as error:
-        raise ValueError(
-            f"no Prefect server answers at PREFECT_API_URL ({api_url}): {error}; start it, "
-            "or correct the address"
-        ) from error
-    if version.split(".")[0] != prefect.__version__.split(".")[0]:
-        raise ValueError(
-            f"the server at {api_url} is Prefect {version}, this environment has "
-            f"{prefect.__version__}; both must have the same first number"
-        )
 
 
 def register_deployments() -> None:

@@ -22,6 +22,8 @@ from artifacts import filesystem
 from artifacts.store import Store, open_store
 from flows.cli.serving.servers import is_free
 from flows.config import PipelineConfig
+from flows.deploying.before_stack import engine_facts
+from flows.logins import Login, is_refused, mlflow_login, prefect_login
 from flows.settings import (
     MLFLOW_PORT,
     PREFECT_PORT,
@@ -195,26 +197,29 @@ def check_mlflow(patient: Patient) -> Result:
     """MLflow's server answers, or its database can be written."""
     uri = tracking_uri(patient.root)
     if uri.startswith("http"):
-        return _check_server(f"{uri.rstrip('/')}/health", "MLFLOW_TRACKING_URI")
+        return _check_server(f"{uri.rstrip('/')}/health", "MLFLOW_TRACKING_URI", mlflow_login())
     return _check_folder(patient.root / "mlflow", f"no server: {uri}")
 
 
 def check_prefect(patient: Patient) -> Result:
     """Prefect's server answers, or its folder can be written."""
     if url := prefect_api_url():
-        return _check_server(f"{url.rstrip('/')}/health", "PREFECT_API_URL")
+        return _check_server(f"{url.rstrip('/')}/health", "PREFECT_API_URL", prefect_login())
     return _check_folder(patient.root / "prefect", "no server of yours: each run brings one")
 
 
-def _check_server(address: str, variable: str) -> Result:
+def _check_server(address: str, variable: str, login: Login) -> Result:
     way_out = f"start the server, correct {variable}, or unset it for files under the data root"
     try:
         with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer:
             date = answer.headers.get("Date")
     except urllib.error.HTTPError as error:
+        error.close()
         return "note", f"{address} answers {error.code}", way_out
     except (OSError, ValueError) as error:
         return "broken", f"{address}: {error}", way_out
+    if is_refused(login):
+        return "broken", f"{login.name} at {login.url} refuses this user", login.way_out
     skew_s = parsedate_to_datetime(date).timestamp() - time.time() if date else 0.0
     if abs(skew_s) > MAX_SKEW_S:
         return "note", f"{address} answers; its clock differs by {skew_s:+.0f} s", "set the clocks"
@@ -241,6 +246,17 @@ def check_ports(patient: Patient) -> Result:
     return "ok", f"{MLFLOW_PORT} and {PREFECT_PORT} are free for owt ui", ""
 
 
+def check_docker(patient: Patient) -> Result:
+    """A daemon answers, which only the stack and the pool of containers need."""
+    del patient
+    try:
+        engine = engine_facts()
+    except ValueError as error:
+        return "ok", f"not needed but for make stack and the pool owt-gpu; {error}", ""
+    gpus = "an" if "nvidia" in (engine.get("Runtimes") or {}) else "no"
+    return "ok", f"{engine.get('ServerVersion', 'answers')}, {gpus} NVIDIA runtime", ""
+
+
 WAYS_OUT = {
     "device": "take run.device=auto, or install a build of torch for the device",
     "disk": "mend the store first: what is to be built is not known",
@@ -261,5 +277,6 @@ CHECKS: dict[str, Callable[[Patient], Result]] = {
     "mlflow": check_mlflow,
     "prefect": check_prefect,
     "ports": check_ports,
+    "docker": check_docker,
 }
 """The checks, in the order in which they are shown."""

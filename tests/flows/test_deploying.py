@@ -16,8 +16,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.cli.deploy import deploy, parse_environment
 from flows.deploying.automations import end_silent_runs, ensure_automation, restart_killed_runs
 from flows.deploying.checkout import CHECKOUT
-from flows.deploying.deploy import ENTRYPOINTS
 from flows.deploying.deploy import deploy as deploy_to
+from flows.deploying.refusals import ENTRYPOINTS
 from flows.deploying.work_pools import (
     Containers,
     WorkPool,
