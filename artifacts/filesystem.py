@@ -9,19 +9,17 @@ import errno
 import json
 import shutil
 import stat
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.implementations.memory import MemoryFileSystem
 
-from artifacts import local_disk
+from artifacts import local_disk, object_store
 from artifacts.patience import PatientFilesystem, try_again
 
 Filesystem: TypeAlias = fsspec.AbstractFileSystem
@@ -40,13 +38,7 @@ _NUM_REQUESTS = 16
 _READS = 4
 """Reads of a small file of a remote store whose answers are no JSON."""
 
-_TAKEN = {409, 412}
-"""What object stores answer to a conditional PUT that comes second, or at the same moment."""
-
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-
-_memory_lock = threading.Lock()
-"""MemoryFileSystem looks and then writes, which is not atomic by itself."""
 
 
 def open_filesystem(url: str | Path) -> tuple[Filesystem, str]:
@@ -161,10 +153,17 @@ def read_blocks(fs: Filesystem, path: str) -> Iterator[bytes]:
     size_bytes = int(fs.info(path)["size"])
     for start in range(0, size_bytes, BLOCK_BYTES):
         # By ranges, because all readers of a file on memory:// share one position.
-        yield _read_range(fs, path, start, min(start + BLOCK_BYTES, size_bytes))
+        yield read_range(fs, path, start, min(start + BLOCK_BYTES, size_bytes))
 
 
-def _read_range(fs: Filesystem, path: str, start: int, stop: int) -> bytes:
+def download(fs: Filesystem, path: str, destination: Path) -> None:
+    """Bring a file to a local path."""
+    with destination.open("wb") as file:
+        for block in read_blocks(fs, path):
+            file.write(block)
+
+
+def read_range(fs: Filesystem, path: str, start: int, stop: int) -> bytes:
     """Return a range of a file, whole: an answer that was cut off is asked for again."""
 
     def read() -> bytes:
@@ -180,7 +179,7 @@ def write_bytes(fs: Filesystem, path: str, data: bytes) -> None:
     """Create or replace a small file in one step: readers see the old content or the new one."""
     local = local_path(fs, path)
     if local is None:
-        fs.pipe_file(path, data)
+        object_store.write(fs, path, data)
         return
     local_disk.write_beside(local, data).replace(local)
 
@@ -191,40 +190,14 @@ def create_exclusive(fs: Filesystem, path: str, data: bytes) -> bool:
     The content must be unique to the caller. A client repeats a write whose answer got lost. If the
     file that is there holds exactly this content, the write counts as won.
     """
-    try:
-        _create(fs, path, data)
-    except FileExistsError:
-        return _holds(fs, path, data)
-    return True
-
-
-def _create(fs: Filesystem, path: str, data: bytes) -> None:
     local = local_path(fs, path)
-    if local is not None:
-        local_disk.create(local, data)
-    elif isinstance(fs.impatient if isinstance(fs, PatientFilesystem) else fs, MemoryFileSystem):
-        with _memory_lock:
-            fs.pipe_file(path, data, mode="create")
-    else:
-        _create_remote(fs, path, data)
-
-
-def _create_remote(fs: Filesystem, path: str, data: bytes) -> None:
+    if local is None:
+        return object_store.create(fs, path, data)
     try:
-        fs.pipe_file(path, data, mode="create")  # a conditional PUT
+        local_disk.create(local, data)
     except FileExistsError:
-        raise
-    except OSError as error:
-        # s3fs understands only Amazon's error names; the 412 of other servers comes as EINVAL.
-        answer = getattr(error.__cause__, "response", None) or {}
-        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if status in _TAKEN:
-            raise FileExistsError(errno.EEXIST, "exists already", path) from error
-        raise
-
-
-def _holds(fs: Filesystem, path: str, data: bytes) -> bool:
-    return _read_if_there(fs, path) == data
+        return _read_if_there(fs, path) == data
+    return True
 
 
 def upload(fs: Filesystem, source: Path, path: str, *, may_link: bool) -> None:
@@ -235,28 +208,12 @@ def upload(fs: Filesystem, source: Path, path: str, *, may_link: bool) -> None:
     """
     local = local_path(fs, path)
     if local is None:
-        _upload_remote(fs, source, path)
+        object_store.upload(fs, source, path)
     elif may_link:
         local_disk.link_or_copy(source, local)
         local_disk.sync(local)  # who wrote it need not have waited for the disk
     else:
         local_disk.copy(source, local)
-
-
-def _upload_remote(fs: Filesystem, source: Path, path: str) -> None:
-    def put() -> None:
-        fs.put_file(str(source), path)
-        if int(_info_if_there(fs, path).get("size") or 0) != source.stat().st_size:
-            raise OSError(errno.EIO, "the store took the file and does not have it", path)
-
-    try_again(put)
-
-
-def _info_if_there(fs: Filesystem, path: str) -> Mapping[str, Any]:
-    try:
-        return dict(fs.info(path))
-    except FileNotFoundError:
-        return {}
 
 
 def copy_within(fs: Filesystem, names: Mapping[str, str]) -> None:
@@ -267,7 +224,7 @@ def copy_within(fs: Filesystem, names: Mapping[str, str]) -> None:
     folders = {local.parent for path in names.values() if (local := local_path(fs, path))}
     if not folders:
         with ThreadPoolExecutor(_NUM_REQUESTS) as pool:
-            list(pool.map(fs.cp_file, names.keys(), names.values()))
+            list(pool.map(partial(object_store.copy, fs), names.keys(), names.values()))
         return
     for source, path in names.items():
         local_disk.link_or_copy(Path(source), Path(path))
@@ -298,8 +255,7 @@ def move(fs: Filesystem, source: str, destination: str) -> None:
         Path(source).rename(local)
         return
     for path in fs.find(source):
-        fs.cp_file(path, destination + path.removeprefix(source))
-        fs.rm_file(path)
+        object_store.move(fs, path, destination + path.removeprefix(source))
 
 
 def remove(fs: Filesystem, path: str) -> None:

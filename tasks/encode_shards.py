@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,7 @@ from prefect import task
 from prefect.client.schemas.objects import State
 
 from artifacts.building.handover import take_over
-from artifacts.building.staging import Staging, add_part, open_part, open_staging, staged_parts
+from artifacts.building.staging import Staging, add_part, open_staging, part_head, staged_parts
 from artifacts.identity import Identity, Reference
 from artifacts.lease.lease import lease_of
 from artifacts.published.reading import local_folder
@@ -35,6 +36,9 @@ STAGE = "encode_shards"
 VERSION = 1
 
 INDEX = "index.json"
+
+_HEADER_BYTES = 128
+"""Of a .npy file that NumPy writes for a one-dimensional array (numpy.lib.format)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,9 +192,9 @@ def _npy_header(staging: Staging, name: str) -> tuple[int, str]:
     """Return length and dtype of a staged one-dimensional array without reading its data."""
     from numpy.lib import format as npy
 
-    with open_part(staging, name) as file:
-        npy.read_magic(file)
-        shape, _, dtype = npy.read_array_header_1_0(file)
+    file = BytesIO(part_head(staging, name, _HEADER_BYTES))
+    npy.read_magic(file)
+    shape, _, dtype = npy.read_array_header_1_0(file)
     return int(shape[0]), dtype.str
 
 

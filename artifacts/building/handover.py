@@ -6,6 +6,7 @@ open that counts. A marker is written last. The next holder takes over from the 
 marker, so what an old holder writes after its successor has begun is read by nobody.
 """
 
+import errno
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -106,10 +107,13 @@ def _adopt_parts(staging: Staging, before: Staging) -> None:
     same = {}
     for old, new in pairs:
         name = Path(new.path).name
-        if was.get(name) == now[name]:
+        stamp = now.get(name)
+        if stamp is None:
+            raise FileNotFoundError(errno.ENOENT, "gone again, because its lease is lost", new.path)
+        if was.get(name) == stamp:
             same[old.note_path] = new.note_path
         else:  # an object store may give the copy another mark
-            filesystem.write_bytes(fs, new.note_path, part_note(new.entry, name, now[name]))
+            filesystem.write_bytes(fs, new.note_path, part_note(new.entry, name, stamp))
     filesystem.copy_within(fs, same)
 
 

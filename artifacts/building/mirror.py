@@ -69,14 +69,15 @@ def restore_newest(staging: Staging) -> str | None:
 def _restore(staging: Staging, name: str) -> bool:
     """Bring one mirror into the working folder, whole or not at all."""
     fs = staging.store.fs
-    entries = _entries(filesystem.read_bytes(fs, _note(staging, name)))
+    (note,) = filesystem.read_all(fs, [_note(staging, name)])
+    entries = _entries(note or b"")
     if entries is None:
         return False
     with tempfile.TemporaryDirectory(dir=staging.workdir) as folder:
         for number, entry in enumerate(entries):
             local = Path(folder) / str(number)
             try:
-                fs.get_file(f"{_folder(staging)}/{name}/{entry.name}", str(local))
+                filesystem.download(fs, f"{_folder(staging)}/{name}/{entry.name}", local)
             except FileNotFoundError:
                 return False
             if content_hash(local, memo_dir=None).sha256 != entry.sha256:

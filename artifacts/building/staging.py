@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO
 from urllib.parse import quote
 
 from artifacts import filesystem
@@ -195,8 +194,8 @@ def staged_parts(staging: Staging) -> dict[str, FileEntry]:
     return parts
 
 
-def open_part(staging: Staging, name: str) -> IO[bytes]:
-    """Open a finished part for reading, wherever it is stored.
+def part_head(staging: Staging, name: str, num_bytes: int) -> bytes:
+    """Return the first bytes of a finished part, or all that it has, wherever it is stored.
 
     Raises:
         FileNotFoundError: There is no intact part of this name.
@@ -204,8 +203,8 @@ def open_part(staging: Staging, name: str) -> IO[bytes]:
     part = _intact_part(staging, name)
     if part is None:
         raise FileNotFoundError(f"no intact part {name!r} is staged for {staging.key.place}")
-    file: IO[bytes] = staging.store.fs.open(part.path, "rb")
-    return file
+    stop = min(num_bytes, part.entry.size_bytes)
+    return filesystem.read_range(staging.store.fs, part.path, 0, stop)
 
 
 def intact_parts(staging: Staging) -> list[StagedPart]:

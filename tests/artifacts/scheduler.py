@@ -38,6 +38,19 @@ Quiet = Callable[[str, str], bool]
 """Says of a call and its path that no other builder can tell whether it was made: no stop there."""
 
 
+Fault = Callable[[str, int], str]
+"""Says what happens to a call, given its name and how many calls its builder made before.
+
+`answer lost`: it is done, and the builder is told of an error. `lost`: it is not done, and the
+builder is told that it was. Anything else: the call is done and answered.
+"""
+
+
+def no_fault(_call: str, _number: int) -> str:
+    """Let every call be done and answered."""
+    return ""
+
+
 class Stopped(BaseException):
     """Ends a builder that is not continued; whatever it still calls does nothing."""
 
@@ -56,6 +69,7 @@ class Builder:
     token: str = "-"
     """Name of its hold of the lease, once it has one."""
     num_ids: int = 0
+    num_calls: int = 0
     seconds: float = 0.0
     """Its own clock, which only its own sleep moves."""
 
@@ -81,10 +95,10 @@ def forget(*facts: object) -> None:
 
 
 class SteppedFilesystem:
-    """A filesystem whose every call waits for the scheduler."""
+    """A filesystem whose every call waits for the scheduler, and may go wrong."""
 
-    def __init__(self, fs: Any, quiet: Quiet) -> None:
-        self._fs, self._quiet = fs, quiet
+    def __init__(self, fs: Any, quiet: Quiet, fault: Fault = no_fault) -> None:
+        self._fs, self._quiet, self._fault = fs, quiet, fault
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._fs, name)
@@ -97,8 +111,12 @@ class SteppedFilesystem:
                 getcurrent().parent.switch()
             if builder.is_stopped:
                 raise Stopped
+            fault = self._fault(name, builder.num_calls)
+            builder.num_calls += 1
             try:
-                answer = attribute(path, *args, **kwargs)
+                answer = None if fault == "lost" else attribute(path, *args, **kwargs)
+                if fault == "answer lost":
+                    raise ConnectionResetError
             except OSError as error:
                 builder.knows.update(repr(type(error)).encode())
                 raise

@@ -1,12 +1,14 @@
 """Builders of one artifact in every order of their steps, each of which may be the last one.
 
-What is published is complete and from one builder, it never changes, nobody reads what a builder
+Some steps go wrong: the answer to a request gets lost, or a write that was acknowledged. What is
+published is complete and from one builder, it never changes, nobody reads what a builder
 wrote after its successor had begun, and from every state somebody can go on.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from artifacts import filesystem
+from artifacts import filesystem, patience
 from artifacts.building.handover import take_over
 from artifacts.building.mirror import mirror_files, restore_newest
 from artifacts.building.publishing import publish
@@ -31,10 +33,12 @@ from tests.artifacts.bucket import Bucket
 from tests.artifacts.conftest import identity_of
 from tests.artifacts.scheduler import (
     Builder,
+    Fault,
     SteppedFilesystem,
     explore,
     finish,
     forget,
+    no_fault,
     sample,
     start,
     this_builder,
@@ -114,6 +118,7 @@ def _deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(sleep=sleep, monotonic=monotonic, time=lambda: 0.0)
     monkeypatch.setattr(uuid, "uuid4", new_id)
     monkeypatch.setattr(waiting._Wait, "attempt", attempt)
+    monkeypatch.setattr(patience, "time", SimpleNamespace(sleep=lambda _: None))
     for module in (lease, waiting):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(lease, "CONFIRM_S", 0.0)
@@ -126,9 +131,16 @@ def _store(fs: Any, machine: Path) -> Store:
     return Store(url="bucket://s", fs=fs, root="s", cache_dir=machine)
 
 
-def _build(bucket: Bucket, folder: Path, name: str, parts: Sequence[str] = ALL) -> Record:
+def _build(
+    bucket: Bucket,
+    folder: Path,
+    name: str,
+    parts: Sequence[str] = ALL,
+    fault: Fault = no_fault,
+) -> Record:
     """Do what a stage does: wait, look, take over, work on, stage, publish."""
-    store = _store(SteppedFilesystem(bucket, _is_quiet), folder / name)
+    fs = patience.PatientFilesystem(SteppedFilesystem(bucket, _is_quiet, fault))
+    store = _store(fs, folder / name)
     with waiting.wait_for_lease(store, KEY, owner=name) as held:
         if builder := this_builder():
             builder.token = held.token
@@ -157,15 +169,21 @@ def _build(bucket: Bucket, folder: Path, name: str, parts: Sequence[str] = ALL) 
 class _World:
     """The store that the builders share, made anew for each path."""
 
-    def __init__(self, folder: Path, names: Sequence[str], parts: Sequence[str] = ALL) -> None:
-        self.folder, self.names, self.parts = folder, names, parts
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        parts: Sequence[str] = ALL,
+        fault: Callable[[], Fault] = lambda: no_fault,
+    ) -> None:
+        self.folder, self.names, self.parts, self.fault = folder, names, parts, fault
         self.bucket = Bucket()
         self._examined: set[int] = set()
 
     def begin(self) -> list[Builder]:
         self.bucket = Bucket()
         return [
-            start(name, partial(_build, self.bucket, self.folder, name, self.parts))
+            start(name, partial(_build, self.bucket, self.folder, name, self.parts, self.fault()))
             for name in self.names
         ]
 
@@ -218,6 +236,47 @@ def test_some_orders_of_the_steps_of_builders(tmp_path: Path, names: list[str]) 
     assert explored.num_steps > 30 * 20 * len(names)
 
 
+_WRITES = {"pipe_file", "put_file", "cp_file", "rm_file"}
+
+
+@pytest.mark.parametrize("kind", ["answer lost", "lost"])
+def test_nobody_loses_a_lease_to_itself(tmp_path: Path, kind: str) -> None:
+    """A builder that is alone publishes, whichever of its requests goes wrong."""
+    for at in range(1000):
+        seen: list[str] = []
+
+        def fault(call: str, number: int, at: int = at, seen: list[str] = seen) -> str:
+            is_hit = number == at and (kind == "answer lost" or call in _WRITES)
+            seen.append(call)
+            return kind if is_hit else ""
+
+        bucket = Bucket()
+        builder = start("alone", partial(_build, bucket, tmp_path, "alone", ALL, fault))
+        finish(builder)
+        assert isinstance(builder.result, Record), (at, seen[at], builder.error)
+        assert _assert_whole(bucket) == builder.result
+        if len(seen) <= at:
+            return
+    pytest.fail("a builder made a thousand requests")
+
+
+@pytest.mark.parametrize("names", [["one", "two"], ["one", "two", "three"]], ids=len)
+def test_some_orders_of_steps_that_go_wrong(tmp_path: Path, names: list[str]) -> None:
+    """One request in eight, of a kind that both sides may take for the other one's."""
+    world = _World(tmp_path, names, fault=partial(_some_faults, random.Random(len(names))))
+    sample(world.begin, world.examine, num_paths=10, seed=len(names))
+
+
+def _some_faults(draw: random.Random) -> Fault:
+    path = random.Random(draw.random())
+
+    def fault(call: str, number: int) -> str:
+        kind = path.choice(["answer lost", "lost" if call in _WRITES else "answer lost"])
+        return kind if path.random() < 1 / 8 else ""
+
+    return fault
+
+
 @pytest.mark.slow
 def test_orders_of_the_steps_of_two_builders_state_by_state(tmp_path: Path) -> None:
     """All orders, up to a limit; from each state, as if both had died, a third one goes on."""
@@ -231,3 +290,11 @@ def test_many_orders_of_the_steps_of_three_builders(tmp_path: Path) -> None:
     """All orders of three are too many."""
     world = _World(tmp_path, ["one", "two", "three"])
     sample(world.begin, world.examine, num_paths=NUM_ORDERS, seed=0)
+
+
+@pytest.mark.slow
+def test_many_orders_of_steps_that_go_wrong(tmp_path: Path) -> None:
+    """Of two builders, and of three."""
+    for names in (["one", "two"], ["one", "two", "three"]):
+        world = _World(tmp_path, names, fault=partial(_some_faults, random.Random(0)))
+        sample(world.begin, world.examine, num_paths=NUM_ORDERS, seed=0)

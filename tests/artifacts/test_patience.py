@@ -86,12 +86,30 @@ def test_an_upload_that_got_lost_is_repeated(
     assert len(pauses) == 1
 
 
+@pytest.mark.parametrize("method", ["pipe_file", "cp_file", "rm_file"])
+def test_what_a_store_said_and_did_not_do_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, pauses: list[float], method: str
+) -> None:
+    """A small file that is written or created, a copy, and the removal of what was moved."""
+    store = open_store(f"memory://patience-not-done-{method}")
+    fs, root = store.fs, store.root
+    faults = inject(monkeypatch, Faults(at={method: ["lost"]}))
+    filesystem.write_bytes(fs, f"{root}/a/note", b"note")
+    faults.at.setdefault(method, []).append("lost")
+    assert filesystem.create_exclusive(fs, f"{root}/a/record", b"record")
+    filesystem.copy_within(fs, {f"{root}/a/note": f"{root}/a/copy"})
+    filesystem.move(fs, f"{root}/a", f"{root}/b")
+    assert set(fs.find(root)) == {f"{root}/b/{name}" for name in ("note", "record", "copy")}
+    assert filesystem.read_bytes(fs, f"{root}/b/copy") == b"note"
+    assert faults.seen["lost"] == len(pauses) == 2
+
+
 def test_an_exclusive_write_whose_answer_got_lost_counts_as_won(
     monkeypatch: pytest.MonkeyPatch, pauses: list[float]
 ) -> None:
-    """Repeated, it finds its own bytes."""
+    """Repeated, it finds its own bytes, also where the answer to that is cut off."""
     store = open_store("memory://patience-answer")
-    inject(monkeypatch, Faults(at={"pipe_file": ["answer lost"]}))
+    inject(monkeypatch, Faults(at={"pipe_file": ["answer lost"], "cat_file": ["truncated"]}))
     assert filesystem.create_exclusive(store.fs, f"{store.root}/note", b"mine")
     assert not filesystem.create_exclusive(store.fs, f"{store.root}/note", b"other")
 

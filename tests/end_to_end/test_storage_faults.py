@@ -1,6 +1,7 @@
 """A storage that fails while a whole flow runs: what passes is tried again, what stays ends it."""
 
 import errno
+import random
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -91,15 +92,21 @@ TRANSIENT = ("reset", "answer lost", "503", "slow", "truncated", "lost")
 
 
 @pytest.mark.slow
-def test_one_request_in_twenty_may_fail_in_any_way(
-    run: Run, settings: list[str], first: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("seed", [1, 2])
+def test_one_request_in_twenty_may_fail_in_each_way(
+    run: Run,
+    settings: list[str],
+    first: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
 ) -> None:
     """A run over such a storage, with all faults mixed, ends with the same artifacts."""
-    url = "memory://faults-mixed"
+    url = f"memory://faults-mixed-{seed}"
     rare = {"put_file": ["lost"], "cat_file": ["truncated"]}  # surely once
     monkeypatch.setattr("artifacts.patience.FIRST_PAUSE_S", 0.001)
     with monkeypatch.context() as patch:
-        faults = inject(patch, Faults(at=rare, share=0.05, kinds=TRANSIENT))
+        draw = random.Random(seed)
+        faults = inject(patch, Faults(at=rare, share=0.05, kinds=TRANSIENT, draw=draw))
         summary = run([*settings, f"run.store={url}", "run.retry_delay_s=0.01"])
     assert all(faults.seen[kind] > 0 for kind in TRANSIENT), faults.seen
     assert hashes_of(open_store(url), summary) == hashes_of(open_store(first["store"]), first)

@@ -13,8 +13,8 @@ from artifacts.building.staging import (
     Staging,
     add_part,
     number_of,
-    open_part,
     open_staging,
+    part_head,
     staged_parts,
 )
 from artifacts.content_hash import stamps_below
@@ -95,8 +95,7 @@ def test_file_that_is_still_written_is_refused(steps: Steps, source: Path) -> No
         refusals.add(_refusal(staging, source, f"part-{at}"))
         steps.end()
         for name in staged_parts(open_staging(steps.store, KEY)):
-            with open_part(staging, name) as file:
-                assert file.read() == b"abc"
+            assert part_head(staging, name, 10) == b"abc"
         if steps.count < at:
             assert len(refusals) > 1
             return
@@ -177,11 +176,11 @@ def test_folder_of_another_name_is_no_hold(name: str) -> None:
     assert number_of(name) == 10**8
 
 
-def test_finished_part_can_be_opened(store: Store, source: Path) -> None:
+def test_finished_part_can_be_read(store: Store, source: Path) -> None:
     """A builder reads back what it has staged; what is not there is named."""
     staging = open_staging(store, KEY)
     add_part(staging, source, "a")
-    with open_part(staging, "a") as file:
-        assert file.read() == b"abc"
+    assert part_head(staging, "a", 2) == b"ab"
+    assert part_head(staging, "a", 10) == b"abc"
     with pytest.raises(FileNotFoundError, match="no intact part 'b' is staged for encode/"):
-        open_part(staging, "b")
+        part_head(staging, "b", 10)
