@@ -6,7 +6,8 @@ A round is a new store, with one command per stage. While the command works, the
 and started again. In every other stage the command is killed during the outage, too, and what
 replaces it has another data root and other process numbers, as on another machine: it has to wait
 until the lease of the dead one runs out, a minute. Prints one JSON line a stage. Exit code 1 if a
-command hung, one that took over failed, or the files differ from those of a run on disk.
+command hung, one that took over failed or did not wait, or the files differ from those of a run on
+disk.
 """
 
 import argparse
@@ -16,12 +17,14 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import fsspec
 
-from artifacts.filesystem import names_in
+from artifacts.filesystem import names_in, read_bytes
+from artifacts.lease.lease import TIME_TO_LIVE_S
 from artifacts.store import open_store
 from benchmarks.kills.chain import differences, hashes
 from benchmarks.kills.real_runs import start_run, write_settings
@@ -78,40 +81,52 @@ def _stage(
     draw = random.Random(f"{stage}/{number}")
     store_at = settings[-1].removeprefix("run.store=")
     name = store_at.rpartition("/")[2]
-    first = start_run(
-        data / f"{name}-first", settings, options=("--only", stage), before=OTHER_MACHINE
-    )
-    while first.poll() is None and not _is_begun(store_at, stage):
+    first = _command(data / f"{name}-first", settings, stage)
+    while first.poll() is None and not _leases(store_at, stage):
         time.sleep(0.05)
-    time.sleep(draw.random() * 0.5)
-    is_hit = first.poll() is None
-    server.kill()
-    is_killed = number % 2 == 0
-    if is_killed:
-        first.kill()  # and with `unshare --kill-child` what it has started
-    outage_s = draw.uniform(1.0, 8.0)
-    time.sleep(outage_s)
-    server.start()
-    line: dict[str, Any] = {
-        "hit": is_hit,
-        "killed": is_killed,
-        "outage_s": round(outage_s, 1),
-        "first": _status_of(first),
-        "problems": [],
-    }
-    if line["first"] is None:
-        line["problems"].append(f"{stage}: the first command hangs")
-    if line["first"] != 0:
-        began = time.monotonic()
-        other = start_run(
-            data / f"{name}-other", settings, options=("--only", stage), before=OTHER_MACHINE
-        )
-        line["other"] = _status_of(other)
-        line["other_s"] = round(time.monotonic() - began, 1)
-        line["problems"] += (
-            [f"{stage}: who takes over ends with {line['other']}"] if line["other"] else []
-        )
+    with _namespace(first):
+        time.sleep(draw.random() * 0.5)
+        line: dict[str, Any] = {
+            "hit": first.poll() is None,
+            "killed": number % 2 == 0,
+            "outage_s": round(draw.uniform(1.0, 8.0), 1),
+            "problems": [],
+        }
+        server.kill()
+        if line["killed"]:
+            first.kill()  # and with `unshare --kill-child` what it has started
+        time.sleep(line["outage_s"])
+        server.start()
+        line["first"] = _status_of(first)
+        if line["first"] is None:
+            line["problems"].append(f"{stage}: the first command hangs")
+        if line["first"] != 0:
+            line["held"] = "held" in _leases(store_at, stage)
+            _take_over(_command(data / f"{name}-other", settings, stage), stage, line)
     return line
+
+
+def _command(root: Path, settings: list[str], stage: str) -> "subprocess.Popen[str]":
+    return start_run(root, settings, options=("--only", stage), before=OTHER_MACHINE)
+
+
+def _namespace(process: "subprocess.Popen[str]") -> AbstractContextManager[object]:
+    """Hold the process numbers of a command, so that no later one counts as the same machine.
+
+    Linux gives the number of a namespace that has ended to the next one.
+    """
+    path = Path(f"/proc/{process.pid}/ns/pid_for_children")
+    return path.open() if process.poll() is None else nullcontext()
+
+
+def _take_over(other: "subprocess.Popen[str]", stage: str, line: dict[str, Any]) -> None:
+    began = time.monotonic()
+    line["other"] = _status_of(other)
+    line["other_s"] = round(time.monotonic() - began, 1)
+    if line["other"] != 0:
+        line["problems"].append(f"{stage}: who takes over ends with {line['other']}")
+    if line["held"] and line["other_s"] < TIME_TO_LIVE_S:
+        line["problems"].append(f"{stage}: taken over after {line['other_s']} s, too soon")
 
 
 def _status_of(process: "subprocess.Popen[str]") -> int | None:
@@ -123,10 +138,15 @@ def _status_of(process: "subprocess.Popen[str]") -> int | None:
         return None
 
 
-def _is_begun(store_at: str, stage: str) -> bool:
-    """Tell whether somebody has had a lease of the stage."""
+def _leases(store_at: str, stage: str) -> list[str]:
+    """Return the states of the newest notes of the leases of a stage."""
     store = open_store(store_at)
-    return bool(names_in(store.fs, f"{store.root}/.leases/{stage}"))
+    folder = f"{store.root}/.leases/{stage}"
+    states = []
+    for name in names_in(store.fs, folder):
+        (newest,) = names_in(store.fs, f"{folder}/{name}")[-1:]
+        states.append(json.loads(read_bytes(store.fs, f"{folder}/{name}/{newest}"))["state"])
+    return states
 
 
 if __name__ == "__main__":
