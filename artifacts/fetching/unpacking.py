@@ -17,8 +17,9 @@ from artifacts.filesystem import OnProgress
 
 Compression = Literal["infer", "none", "gzip", "zstd"]
 
-_BLOCK_BYTES = 64 * 2**10
-"""Small, because a decoder returns all that a block unpacks to, up to a thousand times its size."""
+_BLOCK_BYTES = {"none": 2**20, "gzip": 64 * 2**10, "zstd": 2 * 2**10}
+"""Small, because a decoder returns all that a block unpacks to: gzip up to a thousand times its
+size, zstd 32 thousand times (4 bytes say "128 KiB of this byte", RFC 8878 section 3.1.1.2)."""
 
 _MAGIC = {"gzip": rb"\x1f\x8b", "zstd": rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"}
 """First bytes of a file: RFC 1952 section 2.3.1, RFC 8878 sections 3.1.1 and 3.1.2 (the latter for
@@ -29,8 +30,8 @@ _SUFFIXES = {".gz": "gzip", ".zst": "zstd"}
 _ZLIB_GZIP_BITS = 31
 """16 + 15 reads one gzip member and its checksum (zlib's manual, inflateInit2)."""
 
-_ZSTD_WINDOW_BYTES = 2**31
-"""The largest that `zstd --long=31` writes."""
+_ZSTD_WINDOW_BYTES = 2**27
+"""Memory that a file may ask for: what the zstd program allows, too, unless it is told more."""
 
 
 class _Decoder(Protocol):
@@ -75,7 +76,8 @@ def unpack(
             source.open("rb") as packed,
             temporary.open("xb") as plain,
         ):
-            for block in _unpacked(_blocks(packed, source, on_progress), kind, source):
+            blocks = _blocks(packed, source, _BLOCK_BYTES[kind], on_progress)
+            for block in _unpacked(blocks, kind, source):
                 digest.update(block)
                 size_bytes += len(block)
                 plain.write(block)
@@ -104,10 +106,12 @@ def _kind(source: Path, compression: Compression) -> str:
     return found
 
 
-def _blocks(file: IO[bytes], source: Path, on_progress: OnProgress | None) -> Iterator[bytes]:
+def _blocks(
+    file: IO[bytes], source: Path, block_bytes: int, on_progress: OnProgress | None
+) -> Iterator[bytes]:
     total = source.stat().st_size
     done = 0
-    while block := file.read(_BLOCK_BYTES):
+    while block := file.read(block_bytes):
         yield block
         done += len(block)
         if on_progress:
@@ -122,6 +126,11 @@ def _unpacked(blocks: Iterator[bytes], kind: str, source: Path) -> Iterator[byte
     try:
         yield from _decoded(blocks, new_decoder, source)
     except (zlib.error, zstandard.ZstdError) as error:
+        if "too much memory" in str(error):
+            raise ValueError(
+                f"{source} asks for more than {_ZSTD_WINDOW_BYTES // 2**20} MiB of memory to be "
+                "unpacked; unpack it yourself (zstd -d --long=31), and give the plain file"
+            ) from error
         raise ValueError(f"{source} is damaged ({error}); fetch it again") from error
 
 

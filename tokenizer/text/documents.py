@@ -137,6 +137,7 @@ def write_text_from_parquet(
     """
     # Only Parquet corpora need these two imports, which take a fifth of a second.
     import fsspec
+    import pyarrow
     import pyarrow.parquet as pq
 
     ending = f"\n{separator}\n".encode()
@@ -156,10 +157,10 @@ def write_text_from_parquet(
         if not num_documents:
             raise ValueError(f"column {column!r} of {source} holds no document")
         partial.replace(destination)
-    except OSError as error:
-        if type(error) is not OSError or error.errno is not None:
+    except (OSError, pyarrow.ArrowException) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
             raise  # the storage's own
-        # Arrow says by a bare OSError, in several lines, that the content is damaged.
+        # Arrow says in several lines, or by a bare OSError, that the content is damaged.
         reason = " ".join(str(error).split())
         raise ValueError(f"{source} is no whole Parquet file: {reason}") from error
     finally:

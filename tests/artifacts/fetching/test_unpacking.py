@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.content_hash import ContentHash
+from artifacts.fetching import unpacking
 from artifacts.fetching.unpacking import unpack
 
 TEXT = b"Once upon a time there was a byte.\n" * 10_000
@@ -120,3 +121,28 @@ def test_progress_is_in_bytes_of_the_source(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     unpack(tmp_path / "a.gz", tmp_path / "a", on_progress=lambda *step: seen.append(step))
     assert seen[-1] == (size, size)
+
+
+def _bomb(num_blocks: int, window_log: int) -> bytes:
+    """Return a zstd frame of four bytes for each 128 KiB of zeros (RFC 8878, section 3.1.1)."""
+    frame = zstandard.FRAME_HEADER + bytes([0, (window_log - 10) << 3])
+    kinds = [1 << 1] * (num_blocks - 1) + [1 << 1 | 1]  # a repeated byte; the last one ends
+    blocks = [(kind | 2**17 << 3).to_bytes(3, "little") + b"\0" for kind in kinds]
+    return frame + b"".join(blocks)
+
+
+def test_small_file_that_unpacks_to_gigabytes_takes_little_memory(tmp_path: Path) -> None:
+    """It comes in pieces, each of which fits easily."""
+    (tmp_path / "a.zst").write_bytes(_bomb(2000, window_log=20))
+    with (tmp_path / "a.zst").open("rb") as file:
+        blocks = unpacking._blocks(file, tmp_path / "a.zst", unpacking._BLOCK_BYTES["zstd"], None)
+        sizes = [len(piece) for piece in unpacking._unpacked(blocks, "zstd", tmp_path / "a.zst")]
+    assert sum(sizes) == 2000 * 2**17
+    assert max(sizes) <= 2**26
+
+
+def test_file_that_asks_for_much_memory_is_refused(tmp_path: Path) -> None:
+    """It says so in its first bytes, and need not hold so much."""
+    (tmp_path / "a.zst").write_bytes(_bomb(1, window_log=31))
+    with pytest.raises(ValueError, match="asks for more than 128 MiB of memory"):
+        unpack(tmp_path / "a.zst", tmp_path / "a")

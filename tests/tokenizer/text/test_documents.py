@@ -173,3 +173,13 @@ def test_a_parquet_file_without_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no document"):
         write_text_from_parquet(tmp_path / "in.parquet", tmp_path / "out.txt")
     assert not (tmp_path / "out.txt").exists()
+
+
+def test_a_damaged_parquet_file_is_named_in_one_line(tmp_path: Path) -> None:
+    """Arrow itself says neither which file it is nor one line."""
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"text": ["a" * 1000]}), path)
+    path.write_bytes(path.read_bytes()[:-4] + b"XXXX")
+    with pytest.raises(ValueError, match=r"in\.parquet is no whole Parquet file") as error:
+        write_text_from_parquet(path, tmp_path / "out.txt")
+    assert "\n" not in str(error.value)
