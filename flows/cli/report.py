@@ -11,12 +11,13 @@ from rich.markup import escape
 
 from flows.cli.options import ConfigFile, Preset, Settings, Verbose, overlay_of
 from flows.cli.run import prefect_server
+from flows.cli.serving.performing import perform_flow
 from flows.cli.serving.stopping import INTERRUPTED, command_line, stopping_on_signals
 from flows.config import resolve_config
 from flows.presets import find_preset
 from flows.settings import data_root, prepare_environment
 from tasks.watching.events import Preparing, emit
-from tasks.watching.stopping import RunStopped, StopSwitch, result_of
+from tasks.watching.stopping import RunStopped, StopSwitch
 
 Course = Annotated[bool, typer.Option("--course", help="Order it by the problems of the course.")]
 NoRun = Annotated[
@@ -74,12 +75,6 @@ def _perform(
 ) -> dict[str, Any]:
     with prefect_server(root):
         emit(Preparing(what="loading Prefect"))
-        from flows.logs import engines_loaded, send_last_records
         from flows.reporting.report import owt_report
 
-        quiet = engines_loaded(verbose=verbose)
-        with quiet, switch.holding():
-            state: Any = owt_report(**parameters, return_state=True)
-            send_last_records()
-            summary: dict[str, Any] = result_of(state)
-            return summary
+        return perform_flow(owt_report, parameters, switch, verbose=verbose)

@@ -33,6 +33,7 @@ from flows.cli.options import (
     with_budget,
 )
 from flows.cli.reading.own_text import own_text
+from flows.cli.serving.performing import perform_flow
 from flows.cli.serving.shared_server import refuse_silent_server, using_server
 from flows.cli.serving.stopping import INTERRUPTED, command_line, stopping_on_signals
 from flows.cli.tables import plain_table, print_table
@@ -48,7 +49,7 @@ from flows.settings import (
 )
 from tasks.corpus.source import check_is_there
 from tasks.watching.events import Preparing, emit
-from tasks.watching.stopping import RunStopped, StopSwitch, result_of
+from tasks.watching.stopping import RunStopped, StopSwitch
 
 
 def run(
@@ -107,14 +108,10 @@ def run(
 def _perform(
     parameters: dict[str, Any], switch: StopSwitch, *, verbose: bool, command: str
 ) -> JsonObject:
-    from flows.logs import engines_loaded, send_last_records
     from flows.pipeline import owt_pipeline
 
-    quiet = engines_loaded(verbose=verbose)
-    with quiet, switch.holding(), complete_hints(command):
-        state: Any = owt_pipeline(**parameters, return_state=True)
-        send_last_records()
-        return result_of(state)
+    with complete_hints(command):
+        return perform_flow(owt_pipeline, parameters, switch, verbose=verbose)
 
 
 @contextmanager

@@ -12,13 +12,14 @@ from rich.markup import escape
 
 from flows.cli.options import ConfigFile, Preset, Settings, Verbose, overlay_of
 from flows.cli.run import prefect_server
+from flows.cli.serving.performing import perform_flow
 from flows.cli.serving.stopping import INTERRUPTED, command_line, stopping_on_signals
 from flows.cli.tables import plain_table, print_table
 from flows.config import RawConfig, parse_setting, resolve_config
 from flows.presets import find_preset
 from flows.settings import data_root, prepare_environment, store_url
 from tasks.watching.events import Preparing, emit
-from tasks.watching.stopping import RunStopped, StopSwitch, result_of
+from tasks.watching.stopping import RunStopped, StopSwitch
 
 if TYPE_CHECKING:
     from flows.sweeps.outlook import SweepOutlook
@@ -105,15 +106,10 @@ def _perform(
 ) -> dict[str, Any]:
     with prefect_server(root):
         emit(Preparing(what="loading Prefect"))
-        from flows.logs import engines_loaded, send_last_records
         from flows.sweeps.flow import sweep_flow
 
-        quiet = engines_loaded(verbose=verbose)
-        with quiet, switch.holding():
-            flow = sweep_flow(parameters["parallel"])
-            state: Any = flow(**parameters, return_state=True)
-            send_last_records()
-            return result_of(state)
+        flow = sweep_flow(parameters["parallel"])
+        return perform_flow(flow, parameters, switch, verbose=verbose)
 
 
 def parse_grid(items: list[str]) -> dict[str, list[Any]]:

@@ -20,7 +20,7 @@ from flows.view.wording import (
     describe_work,
     format_seconds,
 )
-from tasks.watching.events import Observer
+from tasks.watching.events import Event, Leaving, Observer
 
 REFRESHES_PER_SECOND = 5
 CURVE_WIDTH, CURVE_HEIGHT = 60, 3
@@ -132,5 +132,11 @@ def live_view(board: Board, console: Console) -> Iterator[Observer]:
         redirect_stdout=False,
         redirect_stderr=False,
     )
+
+    def take(event: Event) -> None:
+        board.take(event)
+        if isinstance(event, Leaving):
+            live.stop()
+
     with live:
-        yield board.take
+        yield take

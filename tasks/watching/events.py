@@ -105,6 +105,11 @@ class Noted:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """The process ends at once, and nothing more will be told."""
+
+
 Event = (
     RunStarted
     | Preparing
@@ -117,6 +122,7 @@ Event = (
     | Measured
     | Resumed
     | Noted
+    | Leaving
 )
 Observer = Callable[[Event], None]
 

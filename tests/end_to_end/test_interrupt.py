@@ -1,15 +1,18 @@
-"""Ctrl-C in a terminal: the first one saves and stops, the second one stops at once."""
+"""Signals to a run in a terminal: the first one saves and stops, the second one stops at once."""
 
 import os
 import pty
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from flows.cli.serving.stopping import SAME_S
 from tests.end_to_end.test_ui import process_environment
 from tests.tiny_pipeline import TINY, write_corpus
 
@@ -81,7 +84,15 @@ def states(data_root: Path) -> set[str]:
     return found
 
 
-def test_ctrl_c_saves_and_a_second_one_stops_at_once(tmp_path: Path) -> None:
+def resumed(data_root: Path, settings: list[str], step: str) -> Terminal:
+    """Return a run that has resumed at a step, and trains."""
+    run = Terminal(data_root, settings)
+    run.read_until(rf"resumed: train_lm at step {step} of {STEPS:,}")
+    run.read_until(rf"[1-9][\d,]*/{STEPS:,}|[1-9]\d*/{STEPS}")
+    return run
+
+
+def test_a_signal_saves_and_a_second_one_stops_at_once(tmp_path: Path) -> None:
     """No traceback, no run that stays running, and the next run resumes at the step it says."""
     data_root = tmp_path / "data"
     corpus = write_corpus(tmp_path / "train.txt", seed=0, num_documents=60)
@@ -100,13 +111,21 @@ def test_ctrl_c_saves_and_a_second_one_stops_at_once(tmp_path: Path) -> None:
     assert not re.search("Traceback|ERROR|Crash", shown), shown
     assert states(data_root) == {"KILLED", "Cancelled"}
 
-    second = Terminal(data_root, settings)
-    second.read_until(rf"resumed: train_lm at step {step} of {STEPS:,}")
-    second.read_until(rf"[1-9][\d,]*/{STEPS:,}|[1-9]\d*/{STEPS}")
-    second.press()
-    second.press()
+    second = resumed(data_root, settings, step)
+    os.killpg(second.process.pid, signal.SIGTERM)
+    second.process.send_signal(signal.SIGTERM)  # as `timeout` does, after its group's
     shown = second.read_to_end()
     assert second.process.returncode == 130
+    (step,) = re.findall(rf"stopped train_lm at step ([\d,]+) of {STEPS:,}", shown)
+    assert "Traceback" not in shown
+    assert states(data_root) == {"KILLED", "Cancelled"}
+
+    third = resumed(data_root, settings, step)
+    third.press()
+    time.sleep(SAME_S)
+    third.press()
+    shown = third.read_to_end()
+    assert third.process.returncode == 130
     assert re.search("stopped (at once|train_lm)", shown)
     assert "Traceback" not in shown
     assert states(data_root) == {"KILLED", "Cancelled"}

@@ -5,6 +5,7 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from types import FrameType
 
 from flows.cli.options import program
 from flows.settings import EXPERIMENT, tracking_uri
-from tasks.watching.events import Noted, emit
+from tasks.watching.events import Leaving, Noted, Observer, emit, observer_of_run
 from tasks.watching.stopping import StopSwitch, stopped_by
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,6 +23,9 @@ INTERRUPTED = 130
 FAREWELL_TIMEOUT_S = 5.0
 """Seconds in which a run that stops at once says so to MLflow and Prefect; the next run does it
 where this is not enough."""
+SAME_S = 0.5
+"""Seconds in which a second signal is the first one again: who signals a whole group, as `timeout`
+and a closing terminal do, often signals its members too, and `make` passes SIGTERM on."""
 SAVING = "saving, then stopping; press Ctrl-C again to stop at once"
 
 
@@ -29,11 +33,16 @@ SAVING = "saving, then stopping; press Ctrl-C again to stop at once"
 def stopping_on_signals(root: Path) -> Iterator[StopSwitch]:
     """Let the first signal press the body's switch and the second one end this process."""
     switch = StopSwitch()
+    came = -SAME_S
 
     def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal came
         del number, frame
+        if time.monotonic() - came < SAME_S:
+            return
         if switch.is_pressed:
             stop_at_once(root)
+        came = time.monotonic()
         emit(Noted(text=SAVING))
         switch.press()
 
@@ -52,7 +61,8 @@ def stopping_on_signals(root: Path) -> Iterator[StopSwitch]:
 
 def stop_at_once(root: Path) -> None:
     """End this process now, and its runs where they are shown."""
-    farewell = threading.Thread(target=_end_own_runs, args=(root,), daemon=True)
+    # The observer is of this thread; and what it was doing, this handler has interrupted.
+    farewell = threading.Thread(target=_take_leave, args=(root, observer_of_run()), daemon=True)
     farewell.start()
     farewell.join(FAREWELL_TIMEOUT_S)
     with suppress(OSError):
@@ -61,7 +71,9 @@ def stop_at_once(root: Path) -> None:
     os._exit(INTERRUPTED)
 
 
-def _end_own_runs(root: Path) -> None:
+def _take_leave(root: Path, observer: Observer | None) -> None:
+    if observer:
+        observer(Leaving())
     if "mlflow" not in sys.modules:
         return  # no run has begun
     from flows.dead_runs import end_own_runs

@@ -7,11 +7,12 @@ from rich.console import Console
 
 from flows.view.board import Board
 from flows.view.lines import PlainView
-from flows.view.live import LiveView
+from flows.view.live import LiveView, live_view
 from tasks.watching.events import (
     CompileEnded,
     CompileStarted,
     Event,
+    Leaving,
     Measured,
     Noted,
     Preparing,
@@ -133,3 +134,19 @@ def test_a_note_is_shown_and_old_ones_go() -> None:
     shown = drawn(told(*BEGINNING, *(Noted(text=f"note {n}") for n in range(9))))
     assert "note 8" in shown
     assert "note 3" not in shown
+
+
+def test_a_run_that_leaves_at_once_takes_its_table_away() -> None:
+    """What it would leave shows a stage at work."""
+    console = Console(file=StringIO(), width=100, force_terminal=True)
+    assert isinstance(console.file, StringIO)
+    with live_view(Board(), console) as observer:
+        for event in BEGINNING:
+            observer(event)
+        observer(Leaving())
+        shown = console.file.getvalue()
+        observer(StageEnded(stage="count", outcome="stopped", seconds=1.0))
+        assert console.file.getvalue() == shown
+    *table, erasing = shown.rsplit("train_lm", 1)
+    assert table
+    assert erasing.count("\x1b[2K") >= 4  # title, three stages
