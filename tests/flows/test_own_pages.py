@@ -3,9 +3,13 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
-from flows.cli.serving.own_pages import OwnPagesOnly
+from flows.cli.serving.own_pages import OwnPagesOnly, guarded
 
 OWN = {"host": "127.0.0.1:4200"}
 
@@ -65,3 +69,24 @@ def test_a_page_that_the_user_names_is_let_through() -> None:
 def test_the_life_of_the_server_is_not_a_request() -> None:
     """What has no headers is passed on."""
     assert answers("lifespan", {}) == ["passed"]
+
+
+def test_the_servers_own_services_reach_the_app_that_the_port_guards() -> None:
+    """As Prefect's automations do: in the process, by the name that its clients give the app."""
+    route = Route("/api/health", lambda _: PlainTextResponse("true"))
+    app = Starlette(routes=[route])
+    served = guarded(app, port=4200, allowed_origins="http://localhost:4200")
+
+    def status(asked: Any, host: str, origin: str = "") -> int:
+        async def ask() -> int:
+            headers = {"origin": origin} if origin else {}
+            transport = httpx.ASGITransport(app=asked)
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
+                return (await client.get("/api/health", headers=headers)).status_code
+
+        return asyncio.run(ask())
+
+    assert status(app, "prefect-in-memory") == 200
+    assert status(served, "prefect-in-memory") == 403
+    assert status(served, "127.0.0.1:4200") == 200
+    assert status(served, "127.0.0.1:4200", origin="https://example.com") == 403

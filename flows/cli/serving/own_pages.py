@@ -55,6 +55,15 @@ class OwnPagesOnly:
         )
 
 
+def guarded(app: App, *, port: int, allowed_origins: str) -> App:
+    """Return what a port serves of Prefect's app: the app behind its guard.
+
+    The guard is around the app and not in it: the server's own services, such as the automations,
+    call the app in this process and by another name.
+    """
+    return OwnPagesOnly(app, port=port, origins=allowed_origins.split(","))
+
+
 def main() -> None:
     """Serve Prefect on a port of this machine, as `prefect server start` does."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -71,11 +80,9 @@ def main() -> None:
     from prefect.settings import get_current_settings
 
     server = get_current_settings().server
-    app = create_app(final=True)
-    origins = server.api.cors_allowed_origins.split(",")
-    # Around the app and not in it: the server's own services call the app by another name.
+    origins = server.api.cors_allowed_origins
     uvicorn.run(
-        OwnPagesOnly(app, port=options.port, origins=origins),
+        guarded(create_app(final=True), port=options.port, allowed_origins=origins),
         host=options.host,
         port=options.port,
         timeout_keep_alive=server.api.keepalive_timeout,
