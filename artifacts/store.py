@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 CACHE_LIMIT_BYTES = 64 * 2**30
 """Room for the 12 GB corpus, its shards and some models beside it."""
 
-_SHOWN = 20
+_SHOWN = 5
 """Artifacts that an error message lists."""
 
 
@@ -247,14 +247,17 @@ def resolve(store: Store, text: str) -> Record:
     stage, slash, rest = text.partition("/")
     pool = [record for record in records if record.stage == stage] if slash else records
     wanted = rest if slash else text
-    by_prefix = [record for record in pool if wanted and record.fingerprint.startswith(wanted)]
-    if len(by_prefix) == 1:
-        return by_prefix[0]
-    by_label = [record for record in pool if _has_label(record, wanted)]
-    if by_label:
-        return by_label[0]
-    what = "fits several artifacts" if by_prefix else "fits no artifact"
-    raise ValueError(f"{text!r} {what} under {store.url}; {_listing(by_prefix or records)}")
+    found = fitting(pool, wanted)
+    if len(found) == 1 or (found and not found[0].fingerprint.startswith(wanted)):
+        return found[0]
+    what = "fits several artifacts" if found else "fits no artifact"
+    raise ValueError(f"{text!r} {what} under {store.url}; {_listing(found or pool or records)}")
+
+
+def fitting(records: list[Record], wanted: str) -> list[Record]:
+    """Return the records that a user may mean: by a fingerprint's start, else by a label."""
+    by_prefix = [record for record in records if wanted and record.fingerprint.startswith(wanted)]
+    return by_prefix or [record for record in records if _has_label(record, wanted)]
 
 
 def _has_label(record: Record, wanted: str) -> bool:
@@ -263,5 +266,6 @@ def _has_label(record: Record, wanted: str) -> bool:
 
 def _listing(records: list[Record]) -> str:
     shown = [" ".join([record.place, *record.labels.values()]) for record in records[:_SHOWN]]
-    more = f", and {len(records) - _SHOWN} more" if len(records) > _SHOWN else ""
+    rest = len(records) - _SHOWN
+    more = f', and {rest} more; "owt artifacts ls" lists them' if rest > 0 else ""
     return f"there are {', '.join(shown)}{more}" if shown else "there are none"

@@ -1,14 +1,24 @@
-"""How a run is named for people: its preset, and what differs from it."""
+"""How runs and artifacts are named for people: by a preset, and what differs from it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from artifacts.record import Record
 from flows.config import PipelineConfig
+from flows.presets import PRESETS
 from tasks.tracking.runs import flatten
 
 UNTOLD = ("model.vocab_size", "corpus.name")
 """Settings that follow from others, or change nothing."""
+
+SECTIONS = {
+    "count_pretokens": "tokenizer.",
+    "train_tokenizer": "tokenizer.",
+    "evaluate": "evaluate.",
+    "generate": "generate.",
+}
+"""Stages whose settings are fields of one section of the configuration."""
 
 
 def differences(config: PipelineConfig, preset: PipelineConfig) -> dict[str, str]:
@@ -58,3 +68,36 @@ def short(value: object) -> str:
         return ",".join(short(item) for item in value)
     text = str(value).strip()
     return PurePosixPath(text).name if "/" in text else text
+
+
+def name_artifact(record: Record, losses: Mapping[str, float]) -> str:
+    """Return what an artifact is for people: its labels, its loss, what differs from the preset.
+
+    `losses` has those of the models that were evaluated, by fingerprint.
+    """
+    words = [*record.labels.values()]
+    if (loss := losses.get(record.fingerprint, record.statistics.get("valid_loss"))) is not None:
+        words.append(f"loss {loss:.3f}")
+    preset = record.labels.get("preset", "")
+    return title_of(" ".join(words), _made_otherwise(record, preset) if preset in PRESETS else {})
+
+
+def losses_of_models(records: Iterable[Record]) -> dict[str, float]:
+    """Return the loss of each model that was evaluated, by its fingerprint."""
+    return {
+        record.inputs["model"].fingerprint: record.statistics["loss"]
+        for record in records
+        if record.stage == "evaluate" and record.statistics.get("loss") is not None
+    }
+
+
+def _made_otherwise(record: Record, preset: str) -> dict[str, str]:
+    """Return the settings of an artifact that its preset has otherwise."""
+    usual = flatten(dataclasses.asdict(PRESETS[preset]()))
+    section = SECTIONS.get(record.stage, "")
+    made = {f"{section}{name}": short(value) for name, value in flatten(record.config).items()}
+    return {
+        name: value
+        for name, value in made.items()
+        if name not in UNTOLD and name in usual and value != short(usual[name])
+    }

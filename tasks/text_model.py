@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from artifacts.identity import Reference
 from artifacts.published.reading import local_folder
 from artifacts.record import Record
-from artifacts.store import Store, list_records, record_of, resolve
+from artifacts.store import Store, fitting, list_records, record_of, resolve
 from lm.config import EvaluateConfig, GenerateConfig, RunOptions
 from tasks.watching.progress import OnProgress
 
@@ -62,17 +62,25 @@ def tokenizer_of(store: Store, shards: Reference) -> Tokenizer:
     return Tokenizer.from_folder(local_folder(store, record_of(store, shards).inputs["tokenizer"]))
 
 
-def find_model(store: Store, name: str) -> Record:
-    """Return the model that a user means by a fingerprint's start or a label; "": the newest.
+def find_models(store: Store, name: str) -> list[Record]:
+    """Return the models that a user may mean, the newest first; the first one is taken.
+
+    Args:
+        store: Where to look.
+        name: A fingerprint's start or a label, also after the stage and a slash; "": any model.
 
     Raises:
-        ValueError: Nothing fits, or several do.
+        ValueError: Nothing fits, or a fingerprint's start fits several.
         FileNotFoundError: The store has no model at all.
     """
-    if not list_records(store, MODEL_STAGE):
+    models = list_records(store, MODEL_STAGE)
+    if not models:
         raise FileNotFoundError(f"no trained model is in {store.url} yet")
-    is_whole = not name or "/" in name or name == MODEL_STAGE
-    return resolve(store, (name or MODEL_STAGE) if is_whole else f"{MODEL_STAGE}/{name}")
+    wanted = name.removeprefix(MODEL_STAGE).removeprefix("/")
+    if not wanted:
+        return models
+    resolve(store, f"{MODEL_STAGE}/{wanted}")  # refuses what fits nothing, or no single one
+    return fitting(models, wanted)
 
 
 def find_tokenizer(store: Store, name: str) -> Record:

@@ -15,6 +15,7 @@ from artifacts.store import Store, list_records, open_store, resolve, scan_recor
 from flows.cli.completion import complete_artifact, complete_stage
 from flows.cli.options import AsJson
 from flows.cli.tables import format_seconds, plain_table, print_table
+from flows.naming import losses_of_models, name_artifact
 from flows.settings import data_root, store_url
 from tasks.watching.progress import format_bytes
 
@@ -40,23 +41,25 @@ def ls(
     store: StoreUrl = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the artifacts, newest first."""
+    """List the artifacts, newest first: a model with its loss, and what differs from the preset."""
     opened = _open(store)
     if as_json:
         records = [record.to_json() for record in list_records(opened, stage or None)]
         typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
         return
-    left, right = ("artifact", "labels", "made at"), ("files", "size", "seconds")
+    left, right = ("artifact", "made at"), ("files", "size", "seconds", "what")
     table = plain_table(f"Store: {opened.url}", left, right)
+    table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
+    losses = losses_of_models(list_records(opened, "evaluate"))
     for record in list_records(opened, stage or None):
         size_bytes = sum(entry.size_bytes for entry in record.files)
         table.add_row(
             record.place,
-            escape(" ".join(record.labels.values())),
             record.started_at[:16].replace("T", " "),
             str(len(record.files)),
             format_bytes(size_bytes),
             f"{record.seconds:.1f}",
+            escape(name_artifact(record, losses)),
         )
     print_table(table)
 

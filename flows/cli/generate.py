@@ -1,12 +1,20 @@
 """`owt generate`: let a trained model continue a prompt, in the terminal."""
 
-from typing import Annotated
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli.completion import complete_model
-from flows.cli.options import typed
+from flows.cli.options import program, typed
 from flows.settings import store_url
+
+if TYPE_CHECKING:
+    from artifacts.record import Record
+    from artifacts.store import Store
 
 
 def generate(
@@ -14,7 +22,8 @@ def generate(
     model: Annotated[
         str,
         typer.Option(
-            help="A train_lm artifact: fingerprint's start or label; by default the newest.",
+            help="Which model, by its fingerprint's start or label; `owt artifacts ls train_lm` "
+            "lists them. Default: the newest.",
             autocompletion=complete_model,
         ),
     ] = "",
@@ -28,19 +37,20 @@ def generate(
     """Print what a trained model writes after a prompt, token by token."""
     from artifacts.store import open_store, reference_of
     from lm.config import GenerateConfig, RunOptions
-    from tasks.text_model import find_model, open_text_model, stream
+    from tasks.text_model import find_models, open_text_model, stream
 
     config = GenerateConfig(
         max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p
     )
     opened = open_store(store_url(store))
     try:
-        record = find_model(opened, model)
+        found = find_models(opened, model)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error}; this trains one in minutes: {typed('run', 'smoke')}"
         ) from error
-    text_model = open_text_model(opened, reference_of(opened, record), RunOptions())
+    typer.echo(describe_choice(opened, found), err=True)
+    text_model = open_text_model(opened, reference_of(opened, found[0]), RunOptions())
     typer.echo(prompt, nl=False)
     stream(
         text_model,
@@ -50,3 +60,19 @@ def generate(
         on_text=lambda text: typer.echo(text, nl=False),
     )
     typer.echo()
+
+
+def describe_choice(store: Store, found: Sequence[Record]) -> str:
+    """Say which model is taken, and how to take another one where others fit, too."""
+    from artifacts.store import list_records
+    from flows.naming import losses_of_models, name_artifact
+
+    losses = losses_of_models(list_records(store, "evaluate"))
+    chosen = f"model {found[0].place}: {name_artifact(found[0], losses)}"
+    if len(found) == 1:
+        return chosen
+    command = shlex.join([*program(), "artifacts", "ls", found[0].stage])
+    return (
+        f"{chosen}\nthe newest of {len(found)}; --model FINGERPRINT takes another one, "
+        f'and "{command}" lists them'
+    )

@@ -140,8 +140,9 @@ def test_words_that_fit_nothing_list_what_there_is(
     """The error names what could have been meant."""
     with pytest.raises(ValueError, match="fits no artifact") as caught:
         resolve(store, text)
+    is_of_stage = text.startswith("encode/")  # then the other stages' are no answer
     for record in three:
-        assert record.place in str(caught.value)
+        assert (record.place in str(caught.value)) == (record.stage == "encode" or not is_of_stage)
 
 
 def test_ambiguous_prefix_is_refused(store: Store, build: Build) -> None:

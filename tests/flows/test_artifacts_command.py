@@ -1,7 +1,8 @@
-"""`owt artifacts verify` counts all that is damaged, and the next run finds it, too."""
+"""`owt artifacts` lists, traces, verifies and removes what is in a store."""
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from artifacts.building.publishing import publish
 from artifacts.building.staging import add_part, open_staging
 from artifacts.identity import Identity
 from artifacts.published.checking import check
-from artifacts.record import BuildFacts
+from artifacts.record import BuildFacts, Record
 from artifacts.store import list_records, open_store, reference_of
 from flows.cli.artifacts import app
+from flows.cli.generate import describe_choice
+from flows.naming import name_artifact
+from flows.presets import find_preset
 
 
 @pytest.fixture
@@ -91,6 +95,38 @@ def test_who_uses_lists_what_was_made_from_it(root: Path, tmp_path: Path) -> Non
     model = add_model(root, tmp_path, steps=1)
     assert printed(root, "who-uses", "download").split()[1:] == [model]
     assert printed(root, "who-uses", model).split() == [model]
+
+
+def test_models_of_one_preset_are_told_apart(root: Path, tmp_path: Path) -> None:
+    """By what differs from the preset, and by the loss: of the evaluation, where there is one."""
+    evaluated, sampled = (add_trained(root, tmp_path, steps=steps) for steps in (300, 60))
+    losses = {evaluated.fingerprint: 3.5}
+    assert name_artifact(evaluated, losses) == "smoke stdlib loss 3.500"
+    assert name_artifact(sampled, losses) == "smoke stdlib loss 4.250 max_steps=60"
+    assert "smoke stdlib loss 4.250 max_steps=60" in printed(root, "ls", "train_lm")
+
+
+def test_generate_says_which_model_it_takes(root: Path, tmp_path: Path) -> None:
+    """And where others fit, too, how many there are and how to name one."""
+    store = open_store(root)
+    models = [add_trained(root, tmp_path, steps=steps) for steps in (300, 60)]
+    assert describe_choice(store, models[1:]) == (
+        f"model {models[1].place}: smoke stdlib loss 4.250 max_steps=60"
+    )
+    several = describe_choice(store, models).splitlines()
+    assert several[0] == f"model {models[0].place}: smoke stdlib loss 4.250"
+    assert several[1].startswith("the newest of 2; --model FINGERPRINT takes another one")
+
+
+def add_trained(root: Path, tmp_path: Path, steps: int) -> Record:
+    """Publish what a training of the preset smoke leaves, with a sampled loss."""
+    settings = {"train_lm": {**asdict(find_preset("smoke").train_lm), "max_steps": steps}}
+    identity = Identity(stage="train_lm", version=1, config=settings, inputs={})
+    staging = open_staging(open_store(root), identity)
+    (tmp_path / "weights").write_bytes(b"weights")
+    add_part(staging, tmp_path / "weights", "weights")
+    labels = {"preset": "smoke", "corpus": "stdlib"}
+    return publish(staging, identity, BuildFacts(labels=labels, statistics={"valid_loss": 4.25}))
 
 
 def test_gc_says_what_would_go_and_then_removes_it(root: Path) -> None:

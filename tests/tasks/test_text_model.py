@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from artifacts.published.reading import local_file
-from artifacts.store import Store, open_store, reference_of, resolve
+from artifacts.store import Store, list_records, open_store, reference_of, resolve
 from flows.config import resolve_config
 from flows.presets import find_preset
 from lm.config import RunOptions
 from tasks.generate import SAMPLES
-from tasks.text_model import find_model, open_text_model, stream
+from tasks.text_model import find_models, open_text_model, stream
 
 
 @pytest.fixture
@@ -26,21 +26,24 @@ def test_a_model_is_found_by_what_a_user_calls_it(store: Store) -> None:
     newest = resolve(store, "train_lm")
     start = newest.fingerprint[:10]
     for name in ("", "train_lm", start, f"train_lm/{start}", "preset=smoke"):
-        assert find_model(store, name).stage == "train_lm"
-    assert find_model(store, start) == newest
+        assert {record.stage for record in find_models(store, name)} == {"train_lm"}
+    assert find_models(store, start) == [newest]
+    assert find_models(store, "") == list_records(store, "train_lm")
 
 
 def test_a_store_without_a_model_is_named(tmp_path: Path) -> None:
     """The caller knows the command that trains one."""
     with pytest.raises(FileNotFoundError, match=r"no trained model is in .*empty yet"):
-        find_model(open_store(tmp_path / "empty"), "")
+        find_models(open_store(tmp_path / "empty"), "")
 
 
 def test_an_unknown_model_is_refused(store: Store) -> None:
     """An artifact of another stage is no model."""
     evaluation = resolve(store, "evaluate").fingerprint[:10]
-    with pytest.raises(ValueError, match=rf"'train_lm/{evaluation}' fits no artifact"):
-        find_model(store, evaluation)
+    with pytest.raises(ValueError, match=rf"'train_lm/{evaluation}' fits no artifact") as caught:
+        find_models(store, evaluation)
+    assert "train_lm/" in str(caught.value).partition("there are")[2]
+    assert "encode_shards" not in str(caught.value)
 
 
 def test_it_writes_what_the_stage_published(
