@@ -18,11 +18,11 @@ from artifacts.content_hash import content_hash
 from artifacts.identity import Identity, Reference
 from artifacts.published.reading import local_file
 from artifacts.record import ExternalFile, JsonObject, Record
-from artifacts.store import Store
+from artifacts.store import Store, reference_of
 from tasks.context import RunContext, retry_options, store_of
 from tasks.corpus.plain import plain_text
 from tasks.corpus.source import Source, fetch_unknown, forget_fetched
-from tasks.corpus.text import known_text_bytes, text_bytes, text_name
+from tasks.corpus.text import known_text_bytes, opening_words, text_bytes, text_name
 from tasks.execution.building import Built, build_once
 from tasks.execution.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
@@ -102,11 +102,11 @@ def predict(source: Source, outlook: Outlook) -> Prediction:
 
 
 def show(store: Store, record: Record) -> Shown:
-    """Show the text as a dataset of the run, and how the validation text was chosen."""
-    del store
+    """Show the text as a dataset of the run, and how the validation text was chosen and begins."""
     split = str(record.config["split"])
     line = _describe_part(record) if split == "valid" and "valid_share" in record.config else ""
-    return Shown(dataset=split, line=line)
+    prompt = opening_words(store, reference_of(store, record), split) if split == "valid" else ""
+    return Shown(dataset=split, line=line, prompt=prompt)
 
 
 DOWNLOAD = Stage(

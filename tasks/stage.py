@@ -45,6 +45,8 @@ class Shown:
     """File name of the text in MLflow."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Headline numbers, by the names of their curves in MLflow."""
+    prompt: str = ""
+    """How the text begins: what a model of it can be asked to continue."""
     dataset: str = ""
     """Name under which MLflow lists the artifact as an input of the run."""
 

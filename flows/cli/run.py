@@ -168,8 +168,9 @@ def show_summary(summary: JsonObject) -> None:
 
     name = shlex.join(program())
     if any(stage["stage"] == MODEL_STAGE for stage in stages):
-        command = f'{name} {generate.__name__} --prompt "Once"'
-        rich.print(f"next: [bold]{command}[/bold] lets the model write more")
+        prompt = next((words for stage in stages if (words := stage["shown"]["prompt"])), "")
+        words = [*program(), generate.__name__, *(["--prompt", prompt] if prompt else [])]
+        rich.print(f"next: [bold]{escape(shlex.join(words))}[/bold] lets the model write more")
     if entry := summary.get("entry"):
         command = shlex.join([*program(), *entry_command(entry)])
         rich.print(f"next: [bold]{escape(command)}[/bold] computes its loss again")

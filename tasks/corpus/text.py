@@ -1,5 +1,6 @@
 """The text of a corpus artifact: its name, where any stage reads it in place, its size."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,12 @@ from artifacts.record import Record
 from artifacts.store import Store, file_uri, list_records, reference_of
 from tasks.corpus.source import Source
 from tasks.execution.prediction import Outlook
+
+OPENING_BYTES = 1000
+"""Of a text, in which its first words are looked for."""
+
+PROMPT_CHARACTERS = 24
+"""About the length of a prompt that one types."""
 
 
 def text_name(split: str) -> str:
@@ -28,6 +35,29 @@ def published_text(store: Store, source: Source) -> Path | None:
         if source.sha256 and known == (source.split, source.sha256):
             return local_file(store, reference_of(store, record), text_name(source.split))
     return None
+
+
+def opening_words(store: Store, text: Reference, split: str) -> str:
+    """Return how a split's text begins; "" where it cannot be read."""
+    from tokenizer.text.windows import open_source, read_bytes
+
+    with suppress(OSError), open_source(text_location(store, text, split)) as source:
+        return first_words(read_bytes(source, 0, OPENING_BYTES).decode("utf-8", "ignore"))
+    return ""
+
+
+def first_words(text: str) -> str:
+    r"""Return the first words of a text, as many as fit into a short prompt, at least a part of one.
+
+    >>> first_words("***\nCall me Ishmael. Some years ago, never mind how long precisely")
+    'Call me Ishmael. Some'
+    """
+    lines = (" ".join(line.split()) for line in text.lstrip("\ufeff").splitlines())
+    line = next((line for line in lines if any(map(str.isalnum, line))), "")
+    if len(line) <= PROMPT_CHARACTERS:
+        return line
+    start = line[: PROMPT_CHARACTERS + 1]
+    return start.rpartition(" ")[0] or start[:-1]
 
 
 def text_bytes(record: Record) -> int:
