@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 from artifacts.building.staging import Staging, add_part
 from artifacts.identity import Identity, Reference
 from artifacts.record import JsonObject, Record
-from artifacts.store import Store
+from artifacts.store import Store, record_of
 from lm.accounting.flops import forward_flops
 from lm.config import EvaluateConfig
 from tasks.context import RunContext, store_of
@@ -30,6 +30,10 @@ STAGE = "evaluate"
 VERSION = 2
 
 EVALUATION = "evaluation.json"
+
+BY_HEART = 1.0
+"""Nats by which the loss of the last batch is lower where the text was learnt by heart: a folder of
+40 kB, seen 16 times, gave 3.7; 60 steps of smoke, which see 4 % of its text once, -0.2."""
 
 
 def evaluation_identity(
@@ -97,17 +101,27 @@ def show(store: Store, record: Record) -> Shown:
         f"{facts['bigram_entropy']:.4f} nats of the training tokens: "
     )
     entropies = facts["unigram_entropy"], facts["bigram_entropy"]
-    line += judge(facts["loss"], *entropies)
+    model = record_of(store, record.inputs["model"]).statistics
+    line += judge(facts["loss"], *entropies, train_loss=model["train_loss"])
     remark = remark_on_validation(store, record.inputs["valid"])
     return Shown(line=f"{line}\n{remark}".strip(), metrics=headline(facts))
 
 
-def judge(loss: float, unigram_entropy: float, bigram_entropy: float) -> str:
+def judge(
+    loss: float, unigram_entropy: float, bigram_entropy: float, *, train_loss: float | None
+) -> str:
     """Say what a loss means beside what counting single tokens and pairs would give.
 
-    >>> judge(4.9, 6.3, 3.7)
+    >>> judge(4.9, 6.3, 3.7, train_loss=4.8)
     'it knows which tokens are frequent, and less than the pairs tell; longer training lowers it'
+    >>> judge(4.6, 5.2, 2.8, train_loss=0.8)
+    'it knows its training text by heart (loss 0.8000 there); more text lowers it, not more steps'
     """
+    if train_loss is not None and loss - train_loss > BY_HEART:
+        return (
+            f"it knows its training text by heart (loss {train_loss:.4f} there); "
+            "more text lowers it, not more steps"
+        )
     if loss >= unigram_entropy:
         return "it has learnt nothing yet; train longer, or look at the learning rate"
     if loss >= bigram_entropy:

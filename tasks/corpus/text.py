@@ -47,7 +47,7 @@ def opening_words(store: Store, text: Reference, split: str) -> str:
 
 
 def first_words(text: str) -> str:
-    r"""Return the first words of a text, as many as fit into a short prompt, at least a part of one.
+    r"""Return the first words of a text, as many as make a short prompt, or a part of one.
 
     >>> first_words("***\nCall me Ishmael. Some years ago, never mind how long precisely")
     'Call me Ishmael. Some'
