@@ -40,6 +40,8 @@ def title_of(preset: str, different: dict[str, str], loss: float | None = None) 
 
     >>> title_of("smoke", {"train_lm.max_steps": "60"}), title_of("smoke", {}, 3.86831)
     ('smoke max_steps=60', 'smoke 3.868')
+    >>> title_of("smoke", {"corpus.train": "mine", "corpus.valid": ""})
+    'smoke train=mine'
     """
     fields = [f"{name.rpartition('.')[2]}={value}" for name, value in different.items() if value]
     losses = [] if loss is None else [f"{loss:.3f}"]

@@ -204,9 +204,14 @@ def _statistics(
 
 def _warn(source: Source, statistics: JsonObject) -> None:
     logger, split = get_run_logger(), source.split
-    if statistics["num_documents"] == 1 and not source.valid_share:  # a part may well hold one
-        separator = source.document_separator
-        logger.warning("%s holds one document: %r does not occur in it", split, separator)
+    num_documents = statistics.get("num_all_documents", statistics["num_documents"])
+    if num_documents == 1 and not (source.valid_share and split == "valid"):  # told of train
+        logger.warning(
+            "%s holds one document; were there several, %r (corpus.document_separator) would be "
+            "between them",
+            split,
+            source.document_separator,
+        )
     if count := statistics["num_invalid_utf8_spans"]:
         logger.warning("%s has %d spans of invalid UTF-8, kept byte for byte", split, count)
     if count := statistics.get("num_train_duplicates"):

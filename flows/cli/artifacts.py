@@ -47,7 +47,7 @@ def ls(
         records = [record.to_json() for record in list_records(opened, stage or None)]
         typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
         return
-    left, right = ("artifact", "made at"), ("files", "size", "seconds", "what")
+    left, right = ("artifact", "made at"), ("size", "seconds", "what")
     table = plain_table(f"Store: {opened.url}", left, right)
     table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
     losses = losses_of_models(list_records(opened, "evaluate"))
@@ -56,7 +56,6 @@ def ls(
         table.add_row(
             record.place,
             record.started_at[:16].replace("T", " "),
-            str(len(record.files)),
             format_bytes(size_bytes),
             f"{record.seconds:.1f}",
             escape(name_artifact(record, losses)),
