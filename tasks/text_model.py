@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MODEL_STAGE = "train_lm"
 TOKENIZER_STAGE = "train_tokenizer"
 
+SHOWN = 3
+"""Models that a message names: the newest ones."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextModel:
@@ -79,8 +82,16 @@ def find_models(store: Store, name: str) -> list[Record]:
     wanted = name.removeprefix(MODEL_STAGE).removeprefix("/")
     if not wanted:
         return models
-    resolve(store, f"{MODEL_STAGE}/{wanted}")  # refuses what fits nothing, or no single one
-    return fitting(models, wanted)
+    found = fitting(models, wanted)
+    if len(found) == 1 or (found and not found[0].fingerprint.startswith(wanted)):
+        return found
+    what = f"{len(found)} models fit" if found else "no model fits"
+    places = [record.place for record in found or models]
+    more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+    raise ValueError(
+        f"{what} {name!r} in {store.url}; there are {', '.join(places[:SHOWN])}{more}, "
+        f'which "owt artifacts ls {MODEL_STAGE}" tells apart'
+    )
 
 
 def find_tokenizer(store: Store, name: str) -> Record:

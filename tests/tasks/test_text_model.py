@@ -40,9 +40,9 @@ def test_a_store_without_a_model_is_named(tmp_path: Path) -> None:
 def test_an_unknown_model_is_refused(store: Store) -> None:
     """An artifact of another stage is no model."""
     evaluation = resolve(store, "evaluate").fingerprint[:10]
-    with pytest.raises(ValueError, match=rf"'train_lm/{evaluation}' fits no artifact") as caught:
+    with pytest.raises(ValueError, match=rf"no model fits '{evaluation}'") as caught:
         find_models(store, evaluation)
-    assert "train_lm/" in str(caught.value).partition("there are")[2]
+    assert "train_lm/" in str(caught.value).partition("; there are")[2]
     assert "encode_shards" not in str(caught.value)
 
 
