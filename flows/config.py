@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FOLLOWING = {
     "model.vocab_size": ("tokenizer.vocab_size", "the same number"),
     "train_lm.min_learning_rate": ("train_lm.max_learning_rate", "at the preset's ratio"),
+    "train_lm.warmup_steps": ("train_lm.max_steps", "a tenth, where those are fewer"),
     "corpus.valid": ("corpus.train", "a part of another text than the preset's"),
     "corpus.name": ("corpus.train", "the name of the file or folder"),
 }
@@ -138,6 +139,7 @@ def resolve_config(
     if merged["corpus"]["train"] != preset.corpus.train:
         _follow_training_text(merged["corpus"], given)
     _follow_maximum(merged, preset, given)
+    _follow_steps(merged["train_lm"], given)
     try:
         # Strict: `true` is no number, and "3" is none. As JSON, which has lists where we have
         # tuples; a date of TOML is its text, as it would be in quotes.
@@ -259,6 +261,15 @@ def _follow_maximum(merged: RawConfig, preset: PipelineConfig, given: set[str]) 
         minimum = maximum * before.min_learning_rate / before.max_learning_rate
         # 12 digits: a product such as 0.00030000000000000003 is not what anyone would give.
         section["min_learning_rate"] = float(f"{minimum:.12g}")
+
+
+def _follow_steps(train_lm: RawConfig, given: set[str]) -> None:
+    """Let the preset's warm-up end before a training that was made shorter than it."""
+    max_steps, warmup_steps = train_lm["max_steps"], train_lm["warmup_steps"]
+    if "train_lm.warmup_steps" in given or train_lm["max_minutes"]:
+        return
+    if isinstance(max_steps, int) and 0 < max_steps < warmup_steps:
+        train_lm["warmup_steps"] = max_steps // 10
 
 
 def _explain(error: "ValidationError") -> str:

@@ -58,6 +58,22 @@ def test_the_minimum_rate_follows_the_maximum_unless_it_is_given(
     assert (train.max_learning_rate, train.min_learning_rate) == rates
 
 
+@pytest.mark.parametrize(
+    ("settings", "warmup_steps"),
+    [
+        (["train_lm.max_steps=30"], 30),
+        (["train_lm.max_steps=29"], 2),
+        (["train_lm.max_steps=5"], 0),
+        (["train_lm.max_steps=5", "train_lm.max_minutes=1"], 30),
+        (["train_lm.max_steps=29", "train_lm.warmup_steps=29"], 29),
+    ],
+)
+def test_the_warm_up_fits_into_fewer_steps(settings: list[str], warmup_steps: int) -> None:
+    """One setting is enough for a short run; what is given, and what the clock ends, stays."""
+    config = resolve_config(find_preset("smoke"), None, settings)
+    assert config.train_lm.warmup_steps == warmup_steps
+
+
 def test_a_minimum_rate_of_the_file_is_kept() -> None:
     """The minimum may come from another layer than the maximum."""
     overlay = {"train_lm": {"min_learning_rate": 1e-5}}
@@ -75,6 +91,10 @@ def test_a_minimum_rate_of_the_file_is_kept() -> None:
         ("model.max_steps=8", r"did you mean train_lm.max_steps\?"),
         ("train_lm.learning_rate=8", r"did you mean train_lm.max_learning_rate\?"),
         ("learning_rate=8", r"did you mean train_lm.max_learning_rate\?"),
+        (
+            "train_lm.warmup_steps=301",
+            r"warmup_steps \(301\) must be at most max_steps \(300\)",
+        ),
         ("qqqq=8", r"unknown key qqqq; allowed: corpus, evaluate, generate"),
         ("modle.d_model=3", r"unknown key modle; did you mean model\?"),
         ("model.d_model=63", r"d_model \(63\) must be a multiple of num_heads \(4\)"),

@@ -71,7 +71,12 @@ def test_no_field_of_how_a_run_is_done_is_fingerprinted() -> None:
 )
 def test_what_follows_another_field_is_said_of_both(follower: str, leader: str) -> None:
     """And it does follow, where it is not given."""
-    value = {"corpus.train": "mine.txt", "tokenizer.vocab_size": "999"}.get(leader, "0.5")
+    value = {
+        "corpus.train": "mine.txt",
+        "tokenizer.vocab_size": "999",
+        "train_lm.max_learning_rate": "0.5",
+        "train_lm.max_steps": "20",
+    }[leader]
     before = find_preset("smoke")
     after = resolve_config(before, None, [f"{leader}={value}"])
     (field,) = find_fields(follower)
