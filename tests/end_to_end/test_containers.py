@@ -22,6 +22,7 @@ pytestmark = pytest.mark.containers
 STORE = "s3://owt/artifacts"
 """Where the pool's runs keep their artifacts, by docker/compose.yaml."""
 
+NEWER = "CREATE TABLE alembic_version AS SELECT 'ffffffffffff'::varchar AS version_num"
 SMOKE = ["--param", 'preset="smoke"']
 STEPS = 300
 """Of the preset's training: half a minute, in which a container is stopped and another killed."""
@@ -36,13 +37,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     ):
         for name, value in stack.user_environment.items():
             patch.setenv(name, value)
-        wait_for(lambda: "Exited (0)" in service(stack, "deploy"), timeout_s=300)
+        assert "Exited (0)" in stack.container("deploy", "{{.Status}}")  # Compose waits for it
         yield stack
-
-
-def service(stack: Stack, name: str) -> str:
-    """Return the state of a service's container."""
-    return stack.docker("ps", "-a", "--filter", f"name={name}_1", "--format", "{{.Status}}")
 
 
 def start_run(stack: Stack, *options: str) -> str:
@@ -152,7 +148,7 @@ def test_a_run_in_a_container_keeps_its_artifacts_on_s3_and_its_curves_in_postgr
     assert {record.run_ids["prefect"] for record in records} == {undisturbed}
     assert {record.code_version for record in records} == {"0123abc"}
     assert trained_steps(undisturbed) == STEPS
-    postgres = stack.docker("ps", "-q", "--filter", "name=postgres_1").strip()
+    postgres = stack.container("postgres", "{{.ID}}")
     query = ["psql", "-U", "postgres", "-d", "mlflow", "-tAc", "select count(*) from runs"]
     assert int(stack.docker("exec", postgres, *query)) > len(stage_ancestors()) / 2
 
@@ -205,15 +201,32 @@ def test_a_request_for_a_gpu_reaches_the_daemon(stack: Stack) -> None:
     options = f"container_create_kwargs={json.dumps({'device_requests': [request]})}"
     flow_run = start_run(stack, "--job-variable", options)
     wait_for(lambda: states(stack, flow_run)[-1].startswith("Crashed"), timeout_s=120)
-    worker = stack.docker("ps", "-q", "--filter", "name=gpu-worker_1").strip()
-    assert 'could not select device driver "nvidia"' in container_logs(stack, worker)
+    refusal = states(stack, flow_run)[-1]
+    assert 'could not select device driver "nvidia"' in refusal
+    assert "install the NVIDIA Container Toolkit" in refusal
+    assert "\n" not in refusal.strip()
+    label = f"label=io.prefect.flow-run-id={flow_run}"
+    assert stack.docker("ps", "-aq", "--filter", label) == ""
 
 
-def container_logs(stack: Stack, name: str) -> str:
-    """Return both outputs of a container."""
-    command = ["docker", "logs", name]
-    done = subprocess.run(command, env=stack.docker_environment, capture_output=True, text=True)
-    return done.stdout + done.stderr
+def test_a_server_refuses_the_database_of_a_newer_image(stack: Stack) -> None:
+    """In one line, before it starts; the image's own command asks."""
+    postgres = stack.container("postgres", "{{.ID}}")
+    for database, order in [("postgres", "CREATE DATABASE newer"), ("newer", NEWER)]:
+        stack.docker("exec", postgres, "psql", "-U", "postgres", "-d", database, "-c", order)
+    url = "postgresql+asyncpg://postgres:not-a-secret@postgres/newer"
+    module = ["python", "-m", "flows.deploying.database_version"]
+    for server in ("prefect", "mlflow"):
+        done = subprocess.run(
+            ["docker", "run", "--rm", "--network", "owt", "owt-pipeline:cpu", *module, server, url],
+            env=stack.docker_environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert f"{server}: the database postgresql+asyncpg://postgres:***@postgres/newer" in line
+        assert "of a newer image" in line
 
 
 def test_no_secret_is_in_the_image_or_on_the_server(stack: Stack) -> None:
