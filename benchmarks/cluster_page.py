@@ -5,6 +5,7 @@ import os
 import shlex
 import statistics
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -60,6 +61,13 @@ def overheads_of(milliseconds: Mapping[str, Sequence[float]]) -> str:
     return "\n".join(lines)
 
 
+def command_line() -> str:
+    """Return what was typed, as a block of lines that are not too long."""
+    words = f"python -m benchmarks.bench_cluster {shlex.join(sys.argv[1:])}"
+    lines = textwrap.wrap(words, 84, break_long_words=False, break_on_hyphens=False)
+    return " \\\n".join(f"    {line}" for line in lines)
+
+
 def page_of(tables: Sequence[str]) -> str:
     """Return the tables as a page that names machine, commit and command."""
     packages = ["prefect", "distributed"]
@@ -69,8 +77,8 @@ def page_of(tables: Sequence[str]) -> str:
     return "\n\n".join(
         [
             f"# Counting and encoding by each runner: {cores} cores, {date.today()}",
-            f"{processor_name()}; {versions}; commit `{code_version(CHECKOUT)}`.",
-            f"    python -m benchmarks.bench_cluster {shlex.join(sys.argv[1:])}",
+            f"Commit: `{code_version(CHECKOUT)}`. Processor: {processor_name()}. {versions}.",
+            command_line(),
             NOTE,
             *tables,
             "",

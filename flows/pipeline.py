@@ -20,6 +20,7 @@ from flows.presets import LEADERBOARD, find_preset
 from flows.restarts import refuse_hopeless_restart
 from flows.selection import Selection, select_stages
 from flows.settings import data_root
+from flows.shared_store import refuse_careless_store
 from flows.stages import placeholder, stage_rows, walk_stages
 from flows.summary import StageEnding, loss_of, summarize
 from flows.view.showing import showing_run
@@ -106,7 +107,9 @@ class Performing:
     def __init__(self, context: RunContext, selection: Selection, config: PipelineConfig) -> None:
         self.context = context
         self.selection = selection
-        self.outlook = outlook_of(config, store_of(context))
+        store = store_of(context)
+        refuse_careless_store(store)
+        self.outlook = outlook_of(config, store)
         self.identities: dict[str, Identity] = {}
         self.endings: list[StageEnding] = []
 

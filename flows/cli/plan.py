@@ -27,7 +27,7 @@ from flows.cli.options import (
 )
 from flows.cli.reading.own_text import own_text
 from flows.cli.tables import format_seconds, plain_table, print_table
-from flows.config import PipelineConfig, resolve_config
+from flows.config import PipelineConfig, RunConfig, resolve_config
 from flows.presets import find_preset
 from flows.settings import data_root, prepare_environment, store_url
 from tasks.watching.progress import format_bytes
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from flows.selection import Selection
 
 COSTS = ("time", "memory", "disk", "FLOPs")
+MAPPED_STAGES = ("count_pretokens", "encode_shards")
+CLUSTER_PAYS_FROM_S = 300.0
+"""Work on one machine below which a cluster is not worth its start: judged, not measured, as no
+cluster of several machines was ever used (docs/decisions/0011-dask.md)."""
 COLORS = {"HIT": "cyan", "MISS": "green", "STALE": "red", "LOCKED": "yellow", "UNKNOWN": "yellow"}
 
 
@@ -72,7 +76,7 @@ def plan(
         json.dump(to_json(rows, store.url, resolved), sys.stdout, indent=1, ensure_ascii=False)
         print()
         return
-    _show(rows, store.url, selection)
+    _show(rows, store.url, [*_remarks(rows, selection), *cluster_remarks(rows, resolved.run)])
     if verbose:
         _show_measured(rows)
         rich.print_json(json.dumps(dataclasses.asdict(resolved)))
@@ -100,7 +104,7 @@ def to_json(rows: Sequence[PlannedStage], store: str, config: PipelineConfig) ->
     }
 
 
-def _show(rows: Sequence[PlannedStage], store: str, selection: Selection) -> None:
+def _show(rows: Sequence[PlannedStage], store: str, remarks: Sequence[str]) -> None:
     table = plain_table(f"Store: {store}", ("stage", "", "artifact"), (*COSTS, "why"))
     table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
     for row in rows:
@@ -109,7 +113,7 @@ def _show(rows: Sequence[PlannedStage], store: str, selection: Selection) -> Non
         table.add_row(row.name, status, row.fingerprint, *_costs(row), reason)
     print_table(table)
     rich.print(_total(rows))
-    for line in _remarks(rows, selection):
+    for line in remarks:
         rich.print(f"[yellow]{escape(line)}[/]")
 
 
@@ -144,6 +148,29 @@ def _remarks(rows: Sequence[PlannedStage], selection: Selection) -> list[str]:
         if row.has_drifted
     ]
     return remarks
+
+
+def cluster_remarks(rows: Sequence[PlannedStage], run: RunConfig) -> list[str]:
+    """Say whether a cluster that was asked for is worth it, as far as earlier artifacts tell."""
+    mapped = [row for row in rows if row.stage in MAPPED_STAGES and row.status != "HIT"]
+    if run.cluster is None or not mapped:
+        return []
+    known = [row.prediction.seconds for row in mapped if row.prediction.seconds is not None]
+    work = " and ".join(dict.fromkeys(row.stage for row in mapped))
+    if len(known) < len(mapped):
+        remark = (
+            f"run.runner=dask: for {work} OpenWebText (12 GB) takes 35 s on two cores of one "
+            "machine; for less than some ten times that a cluster only costs"
+        )
+        return [remark]
+    if sum(known) < CLUSTER_PAYS_FROM_S:
+        remark = (
+            f"run.runner=dask: {work} take about {format_seconds(sum(known))} without more "
+            "machines, so a cluster only costs; run.runner=threads on one machine is the better "
+            "choice"
+        )
+        return [remark]
+    return []
 
 
 def _costs(row: PlannedStage) -> tuple[str, str, str, str]:

@@ -18,7 +18,6 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Literal
 
-from artifacts import filesystem
 from artifacts.store import Store, open_store
 from flows.cli.serving.servers import is_free
 from flows.config import PipelineConfig
@@ -31,6 +30,7 @@ from flows.settings import (
     store_url,
     tracking_uri,
 )
+from flows.shared_store import WAY_OUT, first_wins
 from tasks.watching.progress import format_bytes
 
 Status = Literal["ok", "note", "broken"]
@@ -163,16 +163,15 @@ def check_store(patient: Patient) -> Result:
     store = open_store(patient.store_url)
     path = f"{store.root}/.doctor-{uuid.uuid4().hex}"
     try:
-        first = filesystem.create_exclusive(store.fs, path, b"first")
-        second = filesystem.create_exclusive(store.fs, path, b"second")
+        is_careful = first_wins(store, path)
         skew_s = _skew_s(store, path)
     finally:
         _remove(store, path)
-    if not first or second:
+    if not is_careful:
         return (
             "broken",
             f"{store.url} lets a second writer replace what the first created",
-            "take a store with conditional writes (S3 and MinIO have them), or one builder only",
+            WAY_OUT,
         )
     if abs(skew_s) > MAX_SKEW_S:
         return "note", f"{store.url}: its clock differs by {skew_s:+.0f} s", "set the clocks (NTP)"

@@ -5,8 +5,11 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, ClassVar
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from artifacts.store import list_records, open_store
 from flows.cli.main import main
@@ -120,6 +123,29 @@ def test_a_corpus_that_cannot_do_is_named_and_leaves_nothing_behind(
     stages = {record.stage for record in list_records(store)}
     assert "train_lm" not in stages
     assert stages <= {"download", "count_pretokens", "train_tokenizer", "encode_shards"}
+
+
+class CarelessFilesystem(MemoryFileSystem):  # type: ignore[misc] # fsspec has no types
+    """A store that takes a conditional PUT for any other, as some servers of S3's protocol do."""
+
+    protocol = "careless"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
+        """Write, whatever is there."""
+        del mode
+        super().pipe_file(path, value, mode="overwrite", **kwargs)
+
+
+def test_a_store_without_conditional_writes_is_refused_before_anything_is_built(
+    run: Run, settings: list[str]
+) -> None:
+    """One line names the store and the way out; nothing is left in it."""
+    fsspec.register_implementation("careless", CarelessFilesystem, clobber=True)
+    with pytest.raises(ValueError, match=r"careless://shared lets a second writer .*docs/stores"):
+        run([*settings, "run.store=careless://shared"])
+    assert fsspec.filesystem("careless").find("") == []
 
 
 def test_a_text_without_a_separator_is_one_document(

@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 from artifacts.published.difference import Difference
 from artifacts.store import open_store
 from flows.cli.main import app
-from flows.config import resolve_config
+from flows.cli.plan import cluster_remarks
+from flows.config import RunConfig, resolve_config
 from flows.plan import PlannedStage, explain, explain_briefly, in_selection, plan_stages
 from flows.presets import find_preset
 from flows.selection import select_stages
+from tasks.execution.prediction import Prediction
 
 
 def plan(settings: list[str], root: Path) -> dict[str, PlannedStage]:
@@ -159,3 +161,32 @@ def test_the_plan_prints_its_table_first(settings: list[str], shared_root: Path)
     assert shown.startswith("Store: ")
     assert "everything is cached" in shown
     assert "{" not in shown
+
+
+def test_a_plan_for_a_cluster_says_when_one_machine_is_the_better_choice(tmp_path: Path) -> None:
+    """By what the mapped stages took before; a plan for threads says nothing of it."""
+    cluster = RunConfig(runner="dask", dask_address="tcp://machine:8786")
+
+    def rows(seconds: float | None, status: str = "MISS") -> list[PlannedStage]:
+        return [
+            PlannedStage(
+                stage=stage,
+                label="",
+                status=status,
+                reason="",
+                identity=None,
+                prediction=Prediction(seconds=seconds),
+            )
+            for stage in ("count_pretokens", "train_lm", "encode_shards")
+        ]
+
+    (remark,) = cluster_remarks(rows(16.0), cluster)
+    assert "count_pretokens and encode_shards take about 32 s without more machines" in remark
+    assert "run.runner=threads on one machine is the better choice" in remark
+    (remark,) = cluster_remarks(rows(None), cluster)
+    assert "a cluster only costs" in remark
+    assert cluster_remarks(rows(1000.0), cluster) == []
+    assert cluster_remarks(rows(16.0, status="HIT"), cluster) == []
+    assert cluster_remarks(rows(16.0), RunConfig()) == []
+    asked = ("--set", "run.runner=dask", "--set", "run.dask_workers=2")
+    assert "a cluster only costs" in " ".join(printed_plan(tmp_path, *asked).split())
