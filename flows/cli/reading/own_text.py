@@ -12,6 +12,9 @@ from flows.explaining.sizing import fit_to_text, leave_given
 from flows.presets import find_preset
 from tasks.watching.progress import format_bytes
 
+NO_PROMPT = 'generate.prompts=[""]'
+"""Samples begin as a document does: a preset's prompts are of its own text."""
+
 
 def own_text(
     corpus: str, preset: str, overlay: RawConfig | None, settings: Sequence[str]
@@ -32,15 +35,15 @@ def own_text(
     resolved = resolve_config(find_preset(preset), overlay, [*chosen, *settings])
     check_is_there(resolved.corpus)
     size_bytes = estimated_bytes(source_of(resolved.corpus, "train"))
-    fitting: dict[str, int] = {}
-    if size_bytes is not None:
-        given = {
-            name
-            for layer in (overlay or {}, *map(parse_setting, settings))
-            for name in _field_names(layer)
-        }
-        fitting = leave_given(fit_to_text(resolved, size_bytes), given)
+    given = {
+        name
+        for layer in (overlay or {}, *map(parse_setting, settings))
+        for name in _field_names(layer)
+    }
+    fitting = {} if size_bytes is None else leave_given(fit_to_text(resolved, size_bytes), given)
     fitted = [f"{name}={value}" for name, value in fitting.items()]
+    if "generate.prompts" not in given:
+        fitted.append(NO_PROMPT)
     _describe(corpus, size_bytes, fitted, is_divided=not resolved.corpus.valid)
     return [*chosen, *fitted, *settings]
 
@@ -58,6 +61,6 @@ def _describe(
     if is_divided:
         lines.append("no corpus.valid: one document in 16 validates, by a hash of its content")
     if fitted:
-        lines.append(f"sized for it (--set changes it): {' '.join(fitted)}")
+        lines.append(f"chosen for it (--set changes it): {' '.join(fitted)}")
     for line in lines:
         rich.print(escape(line), file=sys.stderr)

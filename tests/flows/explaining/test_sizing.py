@@ -57,6 +57,7 @@ def test_one_option_makes_a_run_of_a_folder(
     assert (config.corpus.train, config.corpus.valid) == (str(folder), "")
     assert (config.corpus.name, config.model.d_model, config.model.vocab_size) == ("12", 64, 700)
     assert config.train_lm.max_steps == 169
+    assert config.generate.prompts == ("",)
     printed = capsys.readouterr().err
     assert "one document in 16 validates" in printed
     assert "train_lm.max_steps=169" in printed
@@ -69,6 +70,10 @@ def test_a_text_whose_name_is_a_number_is_a_text(
     (tmp_path / "12").write_text("words " * 99)
     monkeypatch.chdir(tmp_path)
     assert own_text("12", "smoke", None, [])[0] == 'corpus.train="12"'
+    prompts = 'generate.prompts=["a b"]'
+    assert [item for item in own_text("12", "smoke", None, [prompts]) if "prompts" in item] == [
+        prompts
+    ]
 
 
 def test_without_the_option_nothing_is_chosen() -> None:
