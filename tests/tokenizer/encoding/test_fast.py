@@ -69,6 +69,13 @@ def test_wide_ids_take_two_words(extra: int) -> None:
     assert id_dtype(len(vocab)) == (np.uint32 if extra else np.uint16)
 
 
+def test_the_smallest_id_of_two_words_is_written_whole() -> None:
+    """Of 65,537 ids the last does not fit in 16 bits."""
+    unused = {number: b"unused%d" % number for number in range(len(VOCAB), 2**16)}
+    encoder = FastEncoder.from_vocab({**VOCAB, **unused, 2**16: b"<last>"}, MERGES, ["<last>"])
+    assert encoder.encode(b"a<last>") == [97, 2**16]
+
+
 def test_separators_are_reported() -> None:
     """The places after each separator are given, and only after that special token."""
     encoder = FastEncoder.from_vocab(
