@@ -1,5 +1,7 @@
 """Kernels are compiled in processes of their own, and everybody sees which are there."""
 
+import runpy
+import sys
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
@@ -43,3 +45,13 @@ def test_the_call_of_a_group_works(group: str, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_bytes(module.TEXT)
     module._CALLS[group](text)
+
+
+def test_the_command_compiles_the_groups_that_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the folder of the cache, as the start of a run calls it."""
+    monkeypatch.setattr(sys, "argv", ["compile_kernels", str(tmp_path), "merge"])
+    runpy.run_path(str(module.__file__), run_name="__main__")
+    assert is_compiled("merge", str(tmp_path))
+    assert not is_compiled("count", str(tmp_path))

@@ -35,6 +35,7 @@ def test_decoding_byte_by_byte_is_right_for_ascii_alone() -> None:
     assert decode_byte_by_byte(b"hello") == "hello"
     found = wrong_decoding(1000)
     assert (found.num_right, found.num_wrong) == (128, 872)
+    assert wrong_decoding().num_wrong == 12_288 - 128
     assert (found.example, found.example_bytes) == ("\x80", b"\xc2\x80")
     assert "can't decode byte 0xc2" in found.error
 
