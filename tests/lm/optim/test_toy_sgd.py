@@ -1,6 +1,7 @@
 """The toy's losses are those of its closed form."""
 
 import pytest
+import torch
 
 from lm.optim.toy_sgd import LEARNING_RATES, NUM_STEPS, toy_runs
 
@@ -10,6 +11,8 @@ def test_the_three_rates_are_slow_fast_and_divergent() -> None:
     runs = toy_runs()
     assert [run.verdict for run in runs] == ["slow", "fast", "diverges"]
     assert runs[0].losses[0] > runs[0].losses[-1] > runs[0].losses[0] / 10
+    weights = 5 * torch.randn(10, 10, generator=torch.Generator().manual_seed(0))
+    assert runs[0].losses[0] == pytest.approx((weights**2).mean().item())
     assert runs[2].losses[-1] > 1e6 * runs[2].losses[0]
 
 

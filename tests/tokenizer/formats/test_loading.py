@@ -16,6 +16,15 @@ from tokenizer.formats.vocabulary import save_vocabulary
 Written = Callable[..., tuple[Tokenizer, Path]]
 
 
+def split_and_bytes(
+    *, behavior: str = "Isolated", add_prefix_space: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Return the pre-tokenizer of a tokenizer.json that has its own pattern."""
+    split = {"type": "Split", "pattern": {"Regex": "x"}, "behavior": behavior}
+    into_bytes = {"type": "ByteLevel", "add_prefix_space": add_prefix_space, "use_regex": False}
+    return {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, into_bytes]}}
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> Written:
     """Write a small tokenizer, and keep only the files that another tool would have."""
@@ -96,6 +105,8 @@ def test_what_hugging_face_trained_gives_its_ids(tmp_path: Path) -> None:
         ({"normalizer": {"type": "NFC"}}, "it has a normalizer (NFC)"),
         ({"pre_tokenizer": {"type": "Metaspace"}}, "its pre-tokenizer (Metaspace) is not"),
         ({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}}, "add_prefix_space"),
+        (split_and_bytes(add_prefix_space=True), "add_prefix_space"),
+        (split_and_bytes(behavior="Removed"), "its Split is 'Removed'"),
         ({"model": {"type": "WordPiece", "vocab": {}}}, "its model is WordPiece"),
         ({"model": {"type": "BPE", "byte_fallback": True}}, "uses byte_fallback (True)"),
         ({"model": {"type": "BPE", "vocab": {}}}, "is no tokenizer.json of a BPE"),
@@ -110,6 +121,17 @@ def test_what_we_do_not_have_is_refused_by_name(
     with pytest.raises(ValueError, match=r"tokenizer\.json") as caught:
         load_vocabulary(path.parent)
     assert message in str(caught.value)
+
+
+def test_a_special_token_of_one_byte_is_refused(written: Written) -> None:
+    """Theirs may have one; in ours it could not be told from the byte."""
+    path = written("tokenizer.json")[1] / "tokenizer.json"
+    content = json.loads(path.read_text())
+    known = content["added_tokens"][0]
+    content["added_tokens"].append(known | {"id": content["model"]["vocab"]["a"], "content": "a"})
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"tokenizer\.json cannot be used: .*'a'"):
+        load_vocabulary(path.parent)
 
 
 @pytest.mark.parametrize(
