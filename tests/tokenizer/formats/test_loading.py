@@ -134,6 +134,16 @@ def test_a_special_token_of_one_byte_is_refused(written: Written) -> None:
         load_vocabulary(path.parent)
 
 
+def test_merges_in_another_order_are_refused(written: Written) -> None:
+    """They would give other ids."""
+    path = written("tokenizer.json")[1] / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["merges"].reverse()
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"tokenizer\.json cannot be used: .* no earlier merge"):
+        load_vocabulary(path.parent)
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
