@@ -16,8 +16,9 @@ from lm.optim.parameter_groups import build_optimizer
 from lm.optim.stacked_muon import orthogonalize_stack
 
 SHAPE = ModelConfig(
-    vocab_size=40, context_length=8, d_model=16, num_layers=2, num_heads=2, d_ff=48, qk_norm=True
+    vocab_size=40, context_length=8, d_model=16, num_layers=1, num_heads=2, d_ff=48, qk_norm=True
 )
+"""One layer, so that of one shape there is a single matrix."""
 
 
 def random_gradients(model: nn.Module, seed: int) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from numba import config
 
+from tokenizer.kernels.jit import inlined
 from tokenizer.kernels.pretoken_keys import short_key
-from tokenizer.kernels.sources import sources_digest
+from tokenizer.kernels.sources import SOURCES, kernels_folder, sources_digest
 
 
 def test_the_cache_folder_is_named_after_the_sources() -> None:
@@ -25,3 +26,18 @@ def test_every_source_counts(tmp_path: Path) -> None:
         (tmp_path / "room" / "b.py").write_text(text)
         names.append(sources_digest(tmp_path))
     assert names[0] != names[1]
+
+
+def test_the_folder_is_beside_the_sources_or_where_it_is_wanted(tmp_path: Path) -> None:
+    """Under one name."""
+    assert kernels_folder().parent == SOURCES / "__pycache__"
+    assert kernels_folder(str(tmp_path)) == tmp_path / kernels_folder().name
+
+
+def test_an_inlined_function_can_be_called() -> None:
+    """By Python too."""
+
+    def double(number: int) -> int:
+        return 2 * number
+
+    assert inlined(double)(21) == 42
