@@ -1,5 +1,6 @@
 """The cache of compiled kernels: its folder is named by the content of all their sources."""
 
+from importlib import import_module
 from pathlib import Path
 
 from numba import config
@@ -32,6 +33,13 @@ def test_the_folder_is_beside_the_sources_or_where_it_is_wanted(tmp_path: Path) 
     """Under one name."""
     assert kernels_folder().parent == SOURCES / "__pycache__"
     assert kernels_folder(str(tmp_path)) == tmp_path / kernels_folder().name
+
+
+def test_numba_asks_for_blas_as_before() -> None:
+    """Other kernels of the process may call it; only our start does without."""
+    linalg, arraymath = (import_module(f"numba.np.{name}") for name in ("linalg", "arraymath"))
+    assert linalg.ensure_blas.__name__ == "ensure_blas"
+    assert arraymath.ensure_blas is linalg.ensure_blas
 
 
 def test_an_inlined_function_can_be_called() -> None:
