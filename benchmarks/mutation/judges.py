@@ -16,6 +16,7 @@ _COUNTS = " ".join(
 )
 _MERGES = f"{_TOKENIZER}/training/test_train.py"
 _LONG = f"{_KERNELS}/encoding/test_ranked_merges.py {_TOKENIZER}/encoding/test_fast.py"
+_TABLES = f"{_TOKENIZER}/encoding/test_merge_tables.py {_LONG}"
 _STARTS = f"{_KERNELS}/classify/test_boundaries.py"
 _STORE = " ".join(
     f"tests/artifacts/{name}.py"
@@ -58,7 +59,7 @@ JUDGES = {
     "tokenizer/encoding/decode.py": _ENCODING,
     "tokenizer/encoding/encoder.py": _SHARDS,
     "tokenizer/encoding/general.py": f"{_ENCODING} {_SHARDS} {_TOKENIZER}/test_routes.py",
-    "tokenizer/encoding/merge_tables.py": f"{_TOKENIZER}/encoding/test_merge_tables.py {_LONG}",
+    "tokenizer/encoding/merge_tables.py": _TABLES,
     "tokenizer/encoding/merging.py": _ENCODING,
     "tokenizer/encoding/shard.py": _SHARDS,
     "tokenizer/encoding/tokenizer.py": f"{_ENCODING} {_SHARDS} {_TOKENIZER}/test_routes.py",
@@ -115,7 +116,7 @@ JUDGES = {
     "tokenizer/kernels/merging/merge_state.py": _MERGES,
     "tokenizer/kernels/merging/merge_fill.py": _MERGES,
     "tokenizer/kernels/merging/merge_loop.py": _MERGES,
-    "tokenizer/kernels/encoding/ranked_merges.py": _LONG,
+    "tokenizer/kernels/encoding/ranked_merges.py": _TABLES,
     "tokenizer/kernels/classify/wide_characters.py": _STARTS,
     "tokenizer/kernels/classify/boundaries.py": _STARTS,
     "tokenizer/kernels/intrinsics.py": f"{_KERNELS}/test_intrinsics.py {_STARTS}",

@@ -5,7 +5,7 @@ import pytest
 from tokenizer.encoding.merge_tables import merge_tables
 from tokenizer.formats.merge_ids import merge_ids
 from tokenizer.formats.vocabulary import build_vocab
-from tokenizer.kernels.encoding.ranked_merges import MAX_RANK, MAX_TOKENS
+from tokenizer.kernels.encoding.ranked_merges import MAX_RANK, MAX_TOKENS, rank_of
 
 IDS = {bytes([byte]): byte for byte in range(256)}
 
@@ -31,3 +31,14 @@ def test_what_the_tables_cannot_hold_is_refused() -> None:
         merge_tables(small, many)
     with pytest.raises(ValueError, match=f"{MAX_TOKENS + 1} ids and 1 merges is too large"):
         merge_tables(large, one)
+
+
+def test_the_largest_id_is_found() -> None:
+    """Ids of 21 bits are told apart, in both places of a merge."""
+    largest = 2**21 - 1
+    ids = IDS | {b"ab": largest, b"abc": 300, b"cab": 301}
+    merges = [(b"a", b"b"), (b"ab", b"c"), (b"c", b"ab")]
+    tables = merge_tables(ids, merge_ids(ids, merges))
+    pairs = [(largest, ord("c")), (ord("c"), largest), (largest - 2**20, ord("c"))]
+    ranks = [rank_of(tables.slots, tables.filter_bits, *pair) for pair in pairs]
+    assert ranks == [1, 2, MAX_RANK]
