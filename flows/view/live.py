@@ -28,6 +28,7 @@ CURVE_WIDTH, CURVE_HEIGHT = 60, 3
 FEWEST_POINTS = 4
 """Losses that make a curve."""
 BAR_WIDTH, STATE_WIDTH, SECONDS_WIDTH = 16, 11, 7
+COLUMN_GAP = 2
 STYLES = {"cached": "cyan", "built": "green", "stopped": "yellow", "failed": "red"}
 
 
@@ -51,7 +52,7 @@ class LiveView:
             title = cut_title(board.title, width - len(elapsed))
             yield Text.assemble((title, "bold"), (elapsed, "dim"), no_wrap=True)
         if board.rows:
-            yield self._table(now)
+            yield self._table(now, width)
         if board.preparing:
             self.waiting.update(text=Text(f"{board.preparing} ...", "dim"))
             yield self.waiting
@@ -63,17 +64,19 @@ class LiveView:
         for note in board.notes:
             yield Text(note, "yellow")
 
-    def _table(self, now: float) -> Table:
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True, min_width=max(len(row.name) for row in self.board.rows))
+    def _table(self, now: float, width: int) -> Table:
+        table = Table.grid(padding=(0, COLUMN_GAP, 0, 0))
+        name_width = max(len(row.name) for row in self.board.rows)
+        room = width - name_width - STATE_WIDTH - SECONDS_WIDTH - 3 * COLUMN_GAP
+        table.add_column(no_wrap=True, min_width=name_width)
         table.add_column(no_wrap=True, min_width=STATE_WIDTH)
         table.add_column(no_wrap=True, min_width=SECONDS_WIDTH, justify="right")
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(room, 1))
         for row in self.board.rows:
-            table.add_row(*self._cells(row, now))
+            table.add_row(*self._cells(row, now, room))
         return table
 
-    def _cells(self, row: Row, now: float) -> tuple[Text | Spinner, ...]:
+    def _cells(self, row: Row, now: float, room: int) -> tuple[Text | Spinner, ...]:
         name = Text(row.name)
         if row.outcome:
             state = Text(row.outcome, STYLES[row.outcome])
@@ -81,7 +84,7 @@ class LiveView:
         if not row.is_working:
             return Text(row.name, "dim"), Text(""), Text(""), Text("")
         self.spinner.update(text=Text(state_of(row), "bold"))
-        return name, self.spinner, Text(format_seconds(now - row.began)), describe(row, now)
+        return name, self.spinner, Text(format_seconds(now - row.began)), describe(row, now, room)
 
 
 def state_of(row: Row) -> str:
@@ -91,14 +94,16 @@ def state_of(row: Row) -> str:
     return "building" if row.reason else "looking"
 
 
-def describe(row: Row, now: float) -> Text:
-    """Return how far the stage is."""
+def describe(row: Row, now: float, room: int) -> Text:
+    """Return how far the stage is; numbers go before the bar where there is no room for both."""
     if row.compile:
         return Text(describe_compile(row.compile, now))
     if row.work is None:
         return Text(row.reason, "dim")
-    bar = bar_of(row.work.done, row.work.total)
-    return Text.assemble(bar, " ", describe_work(row.work, now))
+    numbers = describe_work(row.work, now)
+    if BAR_WIDTH + 1 + len(numbers) > room:
+        return Text(numbers)
+    return Text.assemble(bar_of(row.work.done, row.work.total), " ", numbers)
 
 
 def bar_of(done: int, total: int) -> Text:

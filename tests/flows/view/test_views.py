@@ -46,9 +46,9 @@ TRAINING: list[Event] = [
 ]
 
 
-def drawn(board: Board) -> str:
-    """Return what a terminal of 100 columns shows of a board."""
-    console = Console(file=StringIO(), width=100)
+def drawn(board: Board, width: int = 100) -> str:
+    """Return what a terminal of so many columns shows of a board."""
+    console = Console(file=StringIO(), width=width)
     console.print(LiveView(board))
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
@@ -92,6 +92,18 @@ def test_a_training_shows_its_numbers_and_its_curve() -> None:
     assert "loss 4.5000  valid 4.1250  MFU 31%" in shown
     assert "  9.000 ⠉" in shown
     assert "resumed: train_lm at step 120 of 300" in shown
+
+
+def test_a_narrow_terminal_shows_the_numbers_and_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number is worth more than its picture; a wide one shows both."""
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    board = told(*BEGINNING, *TRAINING)
+    now[0] = 110.0
+    numbers = "150/300 steps, 3.0 steps/s, 50.0 s left"
+    assert f" {numbers}" in drawn(board, width=80)
+    assert "━" not in drawn(board, width=80)
+    assert f"━ {numbers}" in drawn(board, width=100)
 
 
 def test_the_rate_counts_only_what_this_run_did(monkeypatch: pytest.MonkeyPatch) -> None:
