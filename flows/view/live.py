@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live import Live
@@ -143,5 +143,9 @@ def live_view(board: Board, console: Console) -> Iterator[Observer]:
         if isinstance(event, Leaving):
             live.stop()
 
-    with live:
+    live.start()
+    try:
         yield take
+    finally:
+        with suppress(OSError):  # the terminal may be closed
+            live.stop()

@@ -5,6 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from flows.view import live
 from flows.view.board import Board
 from flows.view.lines import PlainView
 from flows.view.live import LiveView, live_view
@@ -162,3 +163,15 @@ def test_a_run_that_leaves_at_once_takes_its_table_away() -> None:
     *table, erasing = shown.rsplit("train_lm", 1)
     assert table
     assert erasing.count("\x1b[2K") >= 4  # title, three stages
+
+
+def test_a_closed_terminal_ends_the_view_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error would take the place of what the body raises: that the run was stopped."""
+    file = StringIO()
+    monkeypatch.setattr(live, "REFRESHES_PER_SECOND", 0.01)  # this thread alone draws
+
+    def refuse(_: str) -> int:
+        raise OSError("the other side is closed")
+
+    with live_view(Board(), Console(file=file, force_terminal=True)):
+        monkeypatch.setattr(file, "write", refuse)
