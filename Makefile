@@ -17,13 +17,19 @@ install: .venv/.installed  ## .venv with what running needs, in the versions of 
 
 install-dev: .venv/.installed-dev  ## and what tests, checks and benchmarks need
 
+# All that the pipeline needs but torch, the largest package. While pip unpacks that one, the
+# databases and kernels that the first run would wait for are made beside it.
+BUT_TORCH := import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*[need for need in project["dependencies"] if not need.startswith("torch")])
+
 .venv/.installed: pyproject.toml constraints.txt
 	@echo "1 of 3: a virtual environment in .venv"
 	$(PYTHON) -m venv .venv
-	@echo "2 of 3: torch, the largest package"
-	$(PIP_INSTALL) torch
-	@echo "3 of 3: the pipeline with its other packages"
-	$(PIP_INSTALL) -e .
+	@echo "2 of 3: the packages that the pipeline needs"
+	$(PIP_INSTALL) $$($(BIN)/python -c '$(BUT_TORCH)')
+	@echo "3 of 3: torch, the largest package, and the pipeline"
+	$(BIN)/python -m flows.first_start </dev/null >/dev/null 2>&1 & \
+	    $(PIP_INSTALL) torch -e .; installed=$$?; wait; exit $$installed
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed

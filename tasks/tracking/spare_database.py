@@ -32,6 +32,11 @@ MLFLOW = Tool(name="mlflow", used="runs", rooted="experiments")
 PREFECT = Tool(name="prefect", used="flow_run")
 
 
+def is_kept(tool: Tool, folder: Path) -> bool:
+    """Tell whether a database is kept for later data roots."""
+    return _spare(tool, folder).exists()
+
+
 def begin_with_spare(tool: Tool, database: Path, folder: Path) -> bool:
     """Put a copy of the kept database where there is none; tell whether it was done."""
     spare = _spare(tool, folder)
