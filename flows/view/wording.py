@@ -58,9 +58,12 @@ def describe_work(work: Work, now: float) -> str:
 
 
 def describe_compile(running: Compile, now: float) -> str:
-    """Return what is being compiled, for how long already, and how long it takes."""
-    known = f" of about {running.expected_s:.0f} s" if running.expected_s else ""
-    return f"{running.what}, {now - running.began:.0f} s{known}"
+    """Return what is being compiled, for how long already, and how long it usually takes."""
+    seconds, usual = now - running.began, running.expected_s
+    if not usual:
+        return f"{running.what}, {seconds:.0f} s"
+    joint = "of about" if seconds < usual else "instead of about"
+    return f"{running.what}, {seconds:.0f} s {joint} {usual:.0f} s"
 
 
 def describe_training(training: Training) -> str:

@@ -6,9 +6,10 @@ import pytest
 from rich.console import Console
 
 from flows.view import live
-from flows.view.board import Board
+from flows.view.board import Board, Compile
 from flows.view.lines import PlainView
 from flows.view.live import LiveView, live_view
+from flows.view.wording import describe_compile
 from tasks.watching.events import (
     CompileEnded,
     CompileStarted,
@@ -82,6 +83,13 @@ def test_a_long_title_is_cut_between_two_settings() -> None:
     first = drawn(told(RunStarted(title=title, stages=("count",)))).splitlines()[0]
     assert first.partition("  0.0 s")[0] == " ".join(["smoke", *settings[:5], "…"])
     assert drawn(told(RunStarted(title=settings[0], stages=()))).startswith(settings[0])
+
+
+def test_compiling_that_takes_longer_than_usual_says_so() -> None:
+    """On a busy machine, say."""
+    running = Compile(what="kernels", began=0.0, expected_s=11.0)
+    assert describe_compile(running, 6.0) == "kernels, 6 s of about 11 s"
+    assert describe_compile(running, 27.0) == "kernels, 27 s instead of about 11 s"
 
 
 def test_a_training_shows_its_numbers_and_its_curve() -> None:
