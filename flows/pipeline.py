@@ -140,9 +140,9 @@ class Performing:
             state = stage.perform(self._context_of(stage, settings), identity, settings)
             reference = result_of(state)
             outcome = "cached" if state.name == "Cached" else "built"
-        except RunStopped:
+        except RunStopped as stop:
             outcome = "stopped"
-            raise
+            raise RunStopped(str(stop) or name) from None
         finally:
             seconds = time.perf_counter() - clock
             emit(StageEnded(stage=name, outcome=outcome, seconds=seconds))
