@@ -8,6 +8,7 @@ Needs nothing but Python: the stack runs from images, and a machine may have no 
 import argparse
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--compose", default="docker compose", help="the command of Compose")
     options = parser.parse_args(arguments)
     try:
+        refuse_without_openssl(options.settings)
         notes = check(read_settings(options.settings), shlex.split(options.compose))
     except ValueError as error:
         sys.stderr.write(f"make stack: {error}\n")
@@ -97,6 +99,12 @@ def refuse_without_compose(compose: Sequence[str]) -> None:
             "install the package docker-compose-plugin, or, where Compose 1 is there, give "
             "make stack COMPOSE=docker-compose"
         )
+
+
+def refuse_without_openssl(settings: Path) -> None:
+    """Raise `ValueError` where make would write empty passwords."""
+    if not settings.exists() and shutil.which("openssl") is None:
+        raise ValueError(f"openssl, which makes the passwords of {settings}, is not installed")
 
 
 def refuse_open_door(settings: Mapping[str, str]) -> None:

@@ -41,6 +41,7 @@ def stack(tmp_path: Path) -> Stack:
         compose: str = "true",
         own_ports: str = "",
         has_docker: bool = True,
+        has_openssl: bool = True,
         **settings: str,
     ) -> subprocess.CompletedProcess[str]:
         script = tmp_path / "bin" / "docker"
@@ -53,6 +54,9 @@ def stack(tmp_path: Path) -> Stack:
         for tool in ("make", "sh", "touch", "awk"):
             if not (tools / tool).exists():
                 (tools / tool).symlink_to(shutil.which(tool) or tool)
+        script = tmp_path / "bin" / "openssl"  # is looked for, and not used
+        script.write_text("#!/bin/sh\n")
+        script.chmod(0o755 if has_openssl else 0o644)
         return subprocess.run(
             ["make", "-s", "stack-check", f"PYTHON={sys.executable}"],
             cwd=tmp_path,
@@ -75,6 +79,7 @@ def the_line(done: subprocess.CompletedProcess[str]) -> str:
     ("machine", "problem"),
     [
         ({"has_docker": False}, "no Docker daemon answers ("),
+        ({"has_openssl": False}, "openssl, which makes the passwords of docker/.env, is not"),
         (
             {"info": "echo 'Cannot connect to the Docker daemon at unix:///x' >&2; exit 1"},
             "no Docker daemon answers (Cannot connect to the Docker daemon at unix:///x); install",
