@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from importlib import import_module
 from typing import Any
@@ -121,7 +122,8 @@ def starting(container: Any) -> Callable[..., None]:
         try:
             start(*args, **kwargs)
         except Exception as error:
-            container.remove(force=True)
+            with suppress(Exception):  # with auto_remove the daemon has done it
+                container.remove(force=True)
             if NO_DRIVER not in str(error):
                 raise
             raise RuntimeError(f"Docker gives this run no GPU ({error}); {WITHOUT_GPUS}") from error

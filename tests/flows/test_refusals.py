@@ -130,19 +130,22 @@ def test_a_worker_says_at_once_what_its_runs_will_lack(
 class Container:
     """A container as docker-py has it; the daemon refuses to start it."""
 
-    def __init__(self, answer: str) -> None:
+    def __init__(self, answer: str, *, is_there: bool) -> None:
         self.answer = answer
-        self.is_there = True
+        self.is_there = is_there
 
     def start(self) -> None:
         """Be refused."""
         raise OSError(self.answer)
 
     def remove(self, **_: Any) -> None:
-        """Be gone."""
+        """Be gone, once."""
+        if not self.is_there:
+            raise LookupError("no such container")
         self.is_there = False
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["kept", "removed by the daemon"])
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
@@ -153,9 +156,11 @@ class Container:
         ("network owt not found", "^network owt not found$"),
     ],
 )
-def test_a_container_that_cannot_start_is_removed(answer: str, problem: str) -> None:
+def test_a_container_that_cannot_start_is_removed(
+    answer: str, problem: str, is_there: bool
+) -> None:
     """Prefect's worker would leave it there; a missing driver is explained."""
-    container = Container(answer)
+    container = Container(answer, is_there=is_there)
     with pytest.raises((RuntimeError, OSError), match=problem):
         starting(container)()
     assert not container.is_there
