@@ -169,7 +169,7 @@ def parse_setting(setting: str) -> RawConfig:
         )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text
     for part in reversed(parts):
         value = {part: value}
@@ -182,7 +182,7 @@ def read_overlay(path: Path) -> RawConfig:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"config file {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"config file {path} is not valid TOML: {error}") from error
 
 

@@ -22,22 +22,26 @@ def test_damaged_files_are_taken_or_refused_in_one_line(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "file"),
+    ("name", "file", "start"),
     [
-        ("tokenizer.json", "tokenizer.json"),
-        ("model config", "config.json"),
-        ("record", "record.json"),
+        ("tokenizer.json", "tokenizer.json", b""),
+        ("model config", "config.json", b""),
+        ("record", "record.json", b""),
+        ("TOML", "run.toml", b"a = "),
     ],
 )
-def test_nesting_without_end_is_refused(name: str, file: str, tmp_path: Path) -> None:
-    """Python's reader of JSON calls itself for each bracket."""
+def test_nesting_without_end_is_refused(name: str, file: str, start: bytes, tmp_path: Path) -> None:
+    """Python's readers of JSON and TOML call themselves for each bracket."""
     with pytest.raises(ValueError, match=r"\S"):
-        READERS[name].read({file: b"[" * 100_000}, tmp_path)
+        READERS[name].read({file: start + b"[" * 100_000}, tmp_path)
 
 
 def test_a_shard_whose_header_is_cut_off_is_refused(tmp_path: Path) -> None:
-    """NumPy reads the header as Python, and raises what Python does."""
+    """NumPy reads the header as Python, and raises what Python does, or says it in two lines."""
     reader = READERS["shard"]
     (data,) = reader.make(tmp_path).values()
-    with pytest.raises(ValueError, match="not a whole"):
-        reader.read({"shard.npy": data.replace(b"}", b" ")}, tmp_path)
+    long = data[:8] + (60_000).to_bytes(2, "little") + b" " * 60_000
+    for damaged in (data.replace(b"}", b" "), b"", long):
+        with pytest.raises(ValueError, match="not a whole") as error:
+            reader.read({"shard.npy": damaged}, tmp_path)
+        assert "\n" not in str(error.value)

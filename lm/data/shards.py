@@ -56,8 +56,16 @@ class TokenShards:
         return sum(array.nbytes for array in self.arrays)
 
 
-_DAMAGE = (ArithmeticError, LookupError, SyntaxError, TokenError, TypeError, ValueError)
-"""What NumPy raises for a header that is cut off or changed."""
+_DAMAGE = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+)
+"""What NumPy raises for a header that is not there, cut off or changed."""
 
 
 def open_shards(paths: Sequence[Path]) -> TokenShards:
@@ -77,7 +85,8 @@ def _open_shard(path: Path) -> Tokens:
     try:
         array: Tokens = np.load(path, mmap_mode="r", allow_pickle=False)
     except _DAMAGE as error:
-        raise ValueError(f"{path} is not a whole .npy file ({error}); encode it again") from error
+        reason = " ".join(str(error).split())  # it may have several lines
+        raise ValueError(f"{path} is not a whole .npy file ({reason}); encode it again") from error
     if array.ndim != 1 or array.dtype not in (np.dtype("<u2"), np.dtype("<u4")):
         raise ValueError(
             f"{path} holds {array.dtype} of shape {array.shape}; a shard is one-dimensional "
