@@ -123,7 +123,8 @@ stop() {
     # The engine leaves these behind, and "FORWARD DROP" cuts off other bridges of the machine.
     if [ ! -e "$folder/bridge-was-there" ]; then
         iptables -P FORWARD ACCEPT || true
-        iptables-save | grep -vi docker | iptables-restore || true
+        # Networks of Compose that could not be removed have bridges with such names.
+        iptables-save | grep -viE 'docker|br-[0-9a-f]{12}' | iptables-restore || true
         ip link del docker0 2> /dev/null || true
     fi
 }

@@ -89,6 +89,12 @@ class Stack:
         ]
         return self.docker("ps", "-a", *filters, "--format", template).strip()
 
+    def end_runs(self) -> None:
+        """Remove the containers of runs that a failed test left: the network is theirs, too."""
+        found = self.docker("ps", "-aq", "--filter", "label=io.prefect.flow-run-id").split()
+        if found:
+            self.docker("rm", "--force", *found)
+
     def keep_logs(self) -> None:
         """Keep what the services said, for whoever asks why a test failed."""
         (self.folder / "compose.log").write_text(self.compose("logs", "--no-color"))
@@ -124,6 +130,7 @@ def running_stack(folder: Path) -> Iterator[Stack]:
         stack.built_s = stack.seconds()
         stack.write_settings()
         after.callback(stack.compose, "down", "-v")
+        after.callback(stack.end_runs)
         after.callback(stack.keep_logs)
         stack.compose("up", "-d")
         yield stack
