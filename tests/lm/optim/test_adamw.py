@@ -114,3 +114,11 @@ def test_negative_rates_are_refused() -> None:
     """A negative rate would climb."""
     with pytest.raises(ValueError, match=r"lr \(-1.0\) must be at least 0"):
         AdamW([torch.nn.Parameter(torch.ones(1))], -1.0)
+
+
+def test_the_defaults_are_torchs() -> None:
+    """Those that both have."""
+    ours = AdamW([torch.nn.Parameter(torch.zeros(1))]).defaults
+    theirs = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))]).defaults
+    names = ("lr", "betas", "eps", "weight_decay")
+    assert [ours[name] for name in names] == [theirs[name] for name in names]

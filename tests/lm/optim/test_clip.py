@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lm.optim.clip import clip_gradients, gradient_norm
+from lm.optim.clip import clip_factor, clip_gradients, gradient_norm
 
 
 def parameters(scale: float = 1.0) -> list[torch.nn.Parameter]:
@@ -57,3 +57,9 @@ def test_a_known_norm_is_used() -> None:
 def test_no_gradients_have_norm_zero() -> None:
     """Parameters without gradients are fine."""
     assert float(clip_gradients([torch.nn.Parameter(torch.zeros(3))], 1.0)) == 0.0
+
+
+def test_the_factor_is_one_up_to_the_limit() -> None:
+    """Above it the gradients are scaled to it."""
+    factors = [clip_factor(torch.tensor(norm), 2.0) for norm in (1.0, 2.0, 4.0)]
+    assert [float(factor) for factor in factors] == [1.0, 1.0, pytest.approx(0.5)]

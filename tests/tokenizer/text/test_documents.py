@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.strategies import byte_strings
 from tokenizer.text import documents
 from tokenizer.text.documents import (
+    DocumentHasher,
     corpus_statistics,
     count_duplicates,
     write_text_from_parquet,
@@ -183,3 +184,40 @@ def test_a_damaged_parquet_file_is_named_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"in\.parquet is no whole Parquet file") as error:
         write_text_from_parquet(path, tmp_path / "out.txt")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "gone"), OSError(28, "no space left")])
+def test_an_error_of_the_storage_stays_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """A file that is gone, or a full disk, says nothing about the file's content."""
+
+    def fail(stream: object) -> None:
+        raise error
+
+    (tmp_path / "in.parquet").touch()
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    with pytest.raises(OSError, match=str(error.strerror)) as caught:
+        write_text_from_parquet(tmp_path / "in.parquet", tmp_path / "out.txt")
+    assert caught.value is error
+
+
+def test_parquet_progress_counts_all_rows(tmp_path: Path) -> None:
+    """Those without text, too."""
+    table = pa.table({"text": ["a", None, "b"]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    calls: list[tuple[int, int]] = []
+    write_text_from_parquet(
+        tmp_path / "in.parquet",
+        tmp_path / "out.txt",
+        on_progress=lambda done, total: calls.append((done, total)),
+    )
+    assert calls[-1] == (3, 3)
+
+
+def test_ended_documents_are_counted() -> None:
+    """One of line ends alone is none."""
+    hasher = DocumentHasher()
+    for piece in (b"one\n", b"\n", b"two"):
+        hasher.update(piece, is_end=True)
+    assert hasher.num_documents == len(hasher.hashes()) == 2
