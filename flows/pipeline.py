@@ -11,6 +11,7 @@ from prefect import flow, runtime
 from prefect.states import Cancelled
 
 from artifacts.identity import Identity, Reference
+from flows.asked_device import refuse_missing_device
 from flows.config import PipelineConfig, resolve_config
 from flows.context import open_run, tracked_settings
 from flows.entries import hand_in
@@ -109,6 +110,7 @@ class Performing:
         self.selection = selection
         store = store_of(context)
         refuse_careless_store(store)
+        refuse_missing_device(config, store, selection)
         self.outlook = outlook_of(config, store)
         self.identities: dict[str, Identity] = {}
         self.endings: list[StageEnding] = []
