@@ -192,18 +192,21 @@ def nearest(name: str, allowed: Sequence[str], *, place: str = "") -> str:
     >>> nearest("d_mdel", ["d_ff", "d_model"])
     'did you mean d_model?'
     """
-    if close := _closest(name, allowed):
+    if close := closest(name, allowed):
         return f"did you mean {place}{close}?"
     return f"allowed: {', '.join(sorted(allowed))}"
 
 
-def _closest(name: str, allowed: Iterable[str]) -> str:
+def closest(name: str, allowed: Iterable[str]) -> str:
     """Return the key that is most like `name`, of several the first; "" where none is.
 
-    >>> _closest("learning_rate", ["max_learning_rate", "min_learning_rate"])
+    >>> closest("learning_rate", ["max_learning_rate", "min_learning_rate"])
+    'max_learning_rate'
+    >>> closest("max_lr", ["max_l2_norm", "max_learning_rate"])
     'max_learning_rate'
     """
-    alike = {key: difflib.SequenceMatcher(None, key, name).ratio() for key in allowed}
+    words = "_".join("learning_rate" if word == "lr" else word for word in name.split("_"))
+    alike = {key: difflib.SequenceMatcher(None, key, words).ratio() for key in allowed}
     best = max(alike, key=alike.__getitem__, default="")
     return best if best and alike[best] >= 0.5 else ""
 
@@ -236,7 +239,7 @@ def _suggest(key: str, value: Any, target: RawConfig, whole: RawConfig, place: s
         return f"did you mean {' or '.join(same)}?"
     if place or isinstance(value, dict):
         return nearest(key, list(target), place=place)
-    if close := _closest(key, (field for fields in sections.values() for field in fields)):
+    if close := closest(key, (field for fields in sections.values() for field in fields)):
         return _suggest(close, value, target, whole, place)
     return nearest(key, list(target))
 

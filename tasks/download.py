@@ -123,8 +123,8 @@ def _describe_part(record: Record) -> str:
     if not facts["num_part_documents"]:
         return f"no validation text was given: the last 1/{share} of the text validates"
     return (
-        f"no validation text was given: {facts['num_part_documents']} of the "
-        f"{facts['num_all_documents']} documents validate, 1 in {share} by a hash of their text"
+        f"no validation text was given, held out are {facts['num_part_documents']} of the "
+        f"{facts['num_all_documents']} documents: 1 in {share}, by a hash of their text"
     )
 
 

@@ -229,6 +229,7 @@ def _train(
     resumed = {RESUMED_AT: resumed_at} if resumed_at > 0 else {}
     return Built(
         statistics={**_statistics(result), PREDICTED_SECONDS: predicted_s, **resumed},
+        seconds_before=result.seconds_before,
         volatile=VOLATILE,
         deterministic=result.deterministic,
         mlflow_run_id=run.run_id or None,

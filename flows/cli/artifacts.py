@@ -14,9 +14,11 @@ from artifacts.record import Record
 from artifacts.store import Store, list_records, open_store, resolve, scan_records
 from flows.cli.completion import complete_artifact, complete_stage
 from flows.cli.options import AsJson
-from flows.cli.tables import format_seconds, plain_table, print_table
+from flows.cli.tables import format_seconds, is_narrow, let_wrap, plain_table, print_table
+from flows.config import nearest
 from flows.naming import losses_of_models, name_artifact
 from flows.settings import data_root, store_url
+from flows.stage_names import stage_names
 from tasks.watching.progress import format_bytes
 
 app = typer.Typer(help="List, show, verify and trace artifacts.", no_args_is_help=True)
@@ -43,23 +45,25 @@ def ls(
 ) -> None:
     """List the artifacts, newest first: a model with its loss, and what differs from the preset."""
     opened = _open(store)
+    records = list_records(opened, stage or None)
+    if stage and not records and stage not in stage_names():
+        raise ValueError(f"unknown stage {stage!r}; {nearest(stage, stage_names())}")
     if as_json:
-        records = [record.to_json() for record in list_records(opened, stage or None)]
-        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
+        facts = [record.to_json() for record in records]
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
-    left, right = ("artifact", "made at"), ("size", "seconds", "what")
-    table = plain_table(f"Store: {opened.url}", left, right)
-    table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
+    costs = () if is_narrow() else ("size", "seconds")
+    table = plain_table(f"Store: {opened.url}", ("artifact", "made at"), (*costs, "what"))
+    let_wrap(table.columns[-1])
     losses = losses_of_models(list_records(opened, "evaluate"))
-    for record in list_records(opened, stage or None):
+    for record in records:
         size_bytes = sum(entry.size_bytes for entry in record.files)
-        table.add_row(
-            record.place,
-            record.started_at[:16].replace("T", " "),
-            format_bytes(size_bytes),
-            f"{record.seconds:.1f}",
-            escape(name_artifact(record, losses)),
-        )
+        took = (format_bytes(size_bytes), f"{record.seconds:.1f}")[: len(costs)]
+        made_at = record.started_at[:16].replace("T", " ")
+        table.add_row(record.place, made_at, *took, escape(name_artifact(record, losses)))
+    if not records:
+        typer.echo(f"no artifact in {opened.url}; owt run makes some")
+        return
     print_table(table)
 
 

@@ -26,13 +26,21 @@ from flows.cli.options import (
     with_budget,
 )
 from flows.cli.reading.own_text import own_text
-from flows.cli.tables import format_seconds, plain_table, print_table
+from flows.cli.tables import (
+    WIDE,
+    format_seconds,
+    is_narrow,
+    let_wrap,
+    plain_table,
+    print_table,
+)
 from flows.config import PipelineConfig, RunConfig, resolve_config
 from flows.presets import find_preset
 from flows.settings import data_root, prepare_environment, store_url
 from tasks.watching.progress import format_bytes
 
 if TYPE_CHECKING:
+    from artifacts.store import Store
     from flows.plan import PlannedStage
     from flows.selection import Selection
 
@@ -76,7 +84,8 @@ def plan(
         json.dump(to_json(rows, store.url, resolved), sys.stdout, indent=1, ensure_ascii=False)
         print()
         return
-    _show(rows, store.url, [*_remarks(rows, selection), *cluster_remarks(rows, resolved.run)])
+    remarks = _remarks(rows, selection) + _resumptions(rows, store)
+    _show(rows, store.url, remarks + cluster_remarks(rows, resolved.run))
     if verbose:
         _show_measured(rows)
         rich.print_json(json.dumps(dataclasses.asdict(resolved)))
@@ -105,13 +114,19 @@ def to_json(rows: Sequence[PlannedStage], store: str, config: PipelineConfig) ->
 
 
 def _show(rows: Sequence[PlannedStage], store: str, remarks: Sequence[str]) -> None:
-    table = plain_table(f"Store: {store}", ("stage", "", "artifact"), (*COSTS, "why"))
-    table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
+    narrow = is_narrow()
+    columns = ("time",) if narrow else ("artifact", *COSTS)
+    table = plain_table(f"Store: {store}", ("stage", ""), (*columns, "why"))
+    let_wrap(table.columns[-1])
     for row in rows:
         reason = "" if row.status == "HIT" else escape(row.reason)
         status = f"[{COLORS[row.status]}]{row.status}[/]"
-        table.add_row(row.name, status, row.fingerprint, *_costs(row), reason)
+        costs = _costs(row)
+        shown = costs[:1] if narrow else (row.fingerprint, *costs)
+        table.add_row(row.name, status, *shown, reason)
     print_table(table)
+    if narrow:
+        rich.print(f"[dim]fingerprints, memory, disk, FLOPs: in {WIDE} columns, or with --json[/]")
     rich.print(_total(rows))
     for line in remarks:
         rich.print(f"[yellow]{escape(line)}[/]")
@@ -148,6 +163,23 @@ def _remarks(rows: Sequence[PlannedStage], selection: Selection) -> list[str]:
         if row.has_drifted
     ]
     return remarks
+
+
+def _resumptions(rows: Sequence[PlannedStage], store: Store) -> list[str]:
+    """Say which training goes on from where an earlier run was stopped."""
+    from tasks.execution.training_process import step_reached
+
+    to_train = [
+        (row.name, row.identity)
+        for row in rows
+        if row.stage == "train_lm" and row.status != "HIT" and row.identity
+    ]
+    return [
+        f"{name}: a stopped training goes on from step {step:,} of "
+        f"{identity.config['train_lm']['max_steps']:,}; the time above is that of all steps"
+        for name, identity in to_train
+        if (step := step_reached(store, identity))
+    ]
 
 
 def cluster_remarks(rows: Sequence[PlannedStage], run: RunConfig) -> list[str]:

@@ -10,6 +10,9 @@ from rich.table import Column, Table
 PIPE_WIDTH = 160
 """Characters a line in a file or a pipe, where rich would take 80 and cut."""
 
+WIDE = 110
+"""Characters a line that a table of all columns needs; below, tables leave the lesser ones out."""
+
 
 def plain_table(title: str, left: Sequence[str], right: Sequence[str] = ()) -> Table:
     """Return an empty table with left-aligned columns, then right-aligned ones."""
@@ -37,9 +40,21 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
+def let_wrap(column: Column) -> None:
+    """Let a table's column of text take several lines; no letter of it is cut off."""
+    column.justify, column.no_wrap, column.overflow = "left", False, "fold"
+
+
+def is_narrow() -> bool:
+    """Tell whether standard output is a terminal that is too narrow for all columns."""
+    return _console().width < WIDE
+
+
 def print_table(table: Table) -> None:
     """Print a table to standard output."""
+    _console().print(table)
+
+
+def _console() -> Console:
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
-    console.print(table)
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flows.config import PipelineConfig, nearest
+from flows.config import PipelineConfig, closest
 
 UNITS = {
     "_s": "seconds",
@@ -79,7 +79,8 @@ def find_fields(name: str) -> list[Field]:
     found = [field for field in fields if name in (field.key, field.section, field.name)]
     if not found:
         names = [field.key for field in fields] + [field.name for field in fields]
-        raise ValueError(f"no field {name!r}; {nearest(name, names) if name else ''}")
+        hint = f"did you mean {close}?" if (close := closest(name, names)) else "owt config has all"
+        raise ValueError(f"no field {name!r}; {hint}")
     return found
 
 

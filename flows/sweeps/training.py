@@ -42,7 +42,8 @@ def _train_and_track(context: RunContext, planned: PlannedTrial) -> None:
     """Work under a run of the trial's own in MLflow."""
     params = {**planned.name.overrides, "seed": planned.name.seed}
     with stage_run(context.tracking, planned.name.label, params=params, tags={}) as run:
-        tracking = replace(context.tracking, parent_run_id=run.run_id)
+        label = planned.name.label
+        tracking = replace(context.tracking, parent_run_id=run.run_id, parent_name=label)
         made = train_and_evaluate(planned.config, replace(context, tracking=tracking))
         files = read_stored(store_of(context), made[MODEL], made[EVALUATION])
         track_trial(run, trial_of(files, planned.name))

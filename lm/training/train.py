@@ -122,6 +122,7 @@ def _result(run: TrainingRun) -> TrainResult:
         nondeterminism=reason,
         num_skipped=state.num_skipped,
         seconds=run.clock.elapsed_s(),
+        seconds_before=run.clock.elapsed_before_s,
         environment=_environment(run),
     )
 

@@ -39,6 +39,8 @@ class Built:
     """What a build adds to its record, apart from the staged files."""
 
     statistics: JsonObject
+    seconds_before: float = 0.0
+    """Seconds of earlier attempts, whose work this one went on with."""
     volatile: tuple[str, ...] = ()
     external_files: tuple[ExternalFile, ...] = ()
     deterministic: bool = True
@@ -163,6 +165,7 @@ def _build(
 ) -> Record:
     reset_peak_memory()
     built = build(staging)
+    seconds = built.seconds_before + (datetime.now(UTC) - started_at).total_seconds()
     run_ids = {"prefect": context.flow_run_id, "mlflow": built.mlflow_run_id}
     facts = BuildFacts(
         external_files=built.external_files,
@@ -172,7 +175,7 @@ def _build(
         code_version=context.code_version,
         environment=describe_environment(),
         started_at=started_at.isoformat(timespec="seconds"),
-        seconds=round((datetime.now(UTC) - started_at).total_seconds(), 3),
+        seconds=round(seconds, 3),
         peak_rss_bytes=peak_memory(),
         deterministic=built.deterministic,
         run_ids={tracker: run_id for tracker, run_id in run_ids.items() if run_id},

@@ -15,6 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artifacts.building.staging import local_staging
+from artifacts.identity import ArtifactKey
+from artifacts.store import Store
 from tasks.watching.progress import no_guard
 from tasks.watching.stopping import stop_switch
 
@@ -124,6 +127,16 @@ def newest_step(job: TrainJob) -> int:
 
     checkpoints = list_checkpoints(job.checkpoints)
     return checkpoints[-1][0] if checkpoints else -1
+
+
+def step_reached(store: Store, key: ArtifactKey) -> int:
+    """Return the newest step that stopped attempts on this machine have kept; 0 where none has.
+
+    Read off the folders' names, because torch takes seconds to load.
+    """
+    found = local_staging(store, key).glob("*/work/checkpoints/step-*")
+    names = [path.name.removeprefix("step-") for path in found]
+    return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

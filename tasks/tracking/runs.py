@@ -62,6 +62,8 @@ class TrackingTarget:
     """Where a new experiment keeps its files; "": the server decides."""
     parent_run_id: str = ""
     """The flow run's MLflow run; "" while there is none, or when MLflow could not be reached."""
+    parent_name: str = ""
+    """What that run is: the charts of a page tell curves apart by the names of runs alone."""
 
 
 class TrackedRun:
@@ -186,7 +188,8 @@ def stage_run(
     run = TrackedRun(target, "")
     if target.parent_run_id:
         parent = {PARENT_TAG: target.parent_run_id}
-        run = _create_run(target, name=stage, tags={**tags, **parent})
+        name = f"{stage} {target.parent_name}".strip()
+        run = _create_run(target, name=name, tags={**tags, **parent})
         run.log_params(params)
     try:
         yield run

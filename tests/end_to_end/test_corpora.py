@@ -110,4 +110,4 @@ def test_a_folder_alone_is_divided_by_its_documents(
     train, valid = ({text.strip() for text in part} - {""} for part in parts)
     assert train | valid == set(documents)
     assert not train & valid
-    assert f"{len(valid)} of the {len(documents)} documents validate" in stages[1]["shown"]["line"]
+    assert f"{len(valid)} of the {len(documents)} documents: 1 in" in stages[1]["shown"]["line"]

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from artifacts.building.publishing import publish
@@ -104,6 +105,24 @@ def test_models_of_one_preset_are_told_apart(root: Path, tmp_path: Path) -> None
     assert name_artifact(evaluated, losses) == "smoke stdlib loss 3.500"
     assert name_artifact(sampled, losses) == "smoke stdlib loss 4.250 max_steps=60"
     assert "smoke stdlib loss 4.250 max_steps=60" in printed(root, "ls", "train_lm")
+
+
+def test_a_narrow_list_cuts_nothing_off(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 80 columns the setting that tells two models apart is there, on a line of its own."""
+    monkeypatch.setattr("flows.cli.tables._console", lambda: Console(width=80))
+    add_trained(root, tmp_path, steps=60)
+    shown = printed(root, "ls", "train_lm")
+    assert "max_steps=60" in shown
+    assert "…" not in shown
+
+
+def test_a_stage_that_is_misspelt_is_no_empty_list(root: Path) -> None:
+    """And a stage without artifacts says so."""
+    done = CliRunner().invoke(app, ["ls", "trainlm", "--store", str(root)])
+    assert str(done.exception) == "unknown stage 'trainlm'; did you mean train_lm?"
+    assert "no artifact in" in printed(root, "ls", "train_lm")
 
 
 def test_generate_says_which_model_it_takes(root: Path, tmp_path: Path) -> None:

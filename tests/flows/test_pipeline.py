@@ -229,9 +229,10 @@ def test_mlflow_has_the_run_the_nested_runs_and_their_curves(
     loss = parent.data.metrics["valid/loss"]
     assert parent.info.run_name.startswith(f"smoke {loss:.3f} train=train.txt valid=valid.txt")
     assert parent.data.metrics["system/tokens_per_second"] > 0
-    nested = {run.info.run_name: run for run in runs}
+    nested = {run.info.run_name.partition(" ")[0]: run for run in runs}
     assert {"train_lm", "evaluate", "generate"} <= set(nested)
     train = nested["train_lm"]
+    assert train.info.run_name.startswith("train_lm smoke train=train.txt valid=valid.txt")
     assert {name.partition("/")[0] for name in train.data.metrics} >= {"train", "valid", "system"}
     assert not any(name.startswith("perf/") for name in train.data.metrics)
     curve = client.get_metric_history(train.info.run_id, "train/loss")

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from artifacts.building.staging import local_staging
 from artifacts.published.difference import Difference
 from artifacts.store import open_store
 from flows.cli.main import app
@@ -161,6 +163,33 @@ def test_the_plan_prints_its_table_first(settings: list[str], shared_root: Path)
     assert shown.startswith("Store: ")
     assert "everything is cached" in shown
     assert "{" not in shown
+
+
+@pytest.mark.usefixtures("first")
+def test_a_narrow_terminal_shows_the_reason_whole(
+    settings: list[str], shared_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 80 columns the costs that fewer people read go first, and no letter is cut off."""
+    monkeypatch.setattr("flows.cli.tables._console", lambda: Console(width=80))
+    shown = printed_plan(shared_root, *(f"--set={s}" for s in [*settings, "train_lm.seed=77"]))
+    row = next(line for line in shown.splitlines() if line.strip().startswith("train_lm"))
+    assert row.split()[1] == "MISS"
+    assert "…" not in shown
+    assert "memory" in shown.splitlines()[-2]
+
+
+def test_the_plan_says_where_a_stopped_training_goes_on(
+    settings: list[str], tmp_path: Path
+) -> None:
+    """The newest checkpoint of all attempts; without one the plan says nothing of it."""
+    choice = [f"--set={setting}" for setting in settings]
+    assert "stopped training" not in printed_plan(tmp_path, *choice)
+    identity = plan(settings, tmp_path)["train_lm"].identity
+    assert identity is not None
+    folder = local_staging(open_store(tmp_path / "artifacts"), identity)
+    for attempt, step in (("00000001-a", "step-00000003"), ("00000002-b", "step-00000002")):
+        (folder / attempt / "work" / "checkpoints" / step).mkdir(parents=True)
+    assert "a stopped training goes on from step 3 of 4" in printed_plan(tmp_path, *choice)
 
 
 def test_a_plan_for_a_cluster_says_when_one_machine_is_the_better_choice(tmp_path: Path) -> None:

@@ -76,6 +76,8 @@ class TrainResult:
     """Steps skipped as spikes."""
     seconds: float
     """Seconds of the run over all resumptions, from opening the shards to the last file."""
+    seconds_before: float = 0.0
+    """Of these, the seconds before this process took over."""
     nondeterminism: str = ""
     """Why it may not: `clock` (`max_minutes`) or `device` (a GPU without `deterministic`)."""
     environment: Mapping[str, object] = field(default_factory=dict)

@@ -104,6 +104,8 @@ def test_an_unknown_field_names_the_nearest() -> None:
     """As for `--set`."""
     with pytest.raises(ValueError, match=r"no field 'max_lerning_rate'; did you mean max_learning"):
         find_fields("max_lerning_rate")
+    with pytest.raises(ValueError, match=r"no field 'zzzz'; owt config has all"):
+        find_fields("zzzz")
 
 
 def test_the_command_lists_and_explains() -> None:

@@ -113,8 +113,9 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
         with pytest.raises(StopTraining):
             train(parts, Callbacks(on_progress=stop))
         assert list_checkpoints(parts.checkpoints)[-1][0] == stop_at
-    train(parts)
+    result = train(parts)
     assert_same_run(whole, parts)
+    assert 0 < result.seconds_before < result.seconds
 
 
 @pytest.mark.parametrize("delay_s", [0.05, 0.3])
@@ -194,7 +195,7 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path, job: TrainJob) -> None:
 
 def comparable(result: TrainResult) -> TrainResult:
     """Take out of a result what depends on the machine."""
-    return replace(result, seconds=0.0, environment={})
+    return replace(result, seconds=0.0, seconds_before=0.0, environment={})
 
 
 def test_a_seed_determines_the_curve(tmp_path: Path, job: TrainJob) -> None:
