@@ -5,8 +5,7 @@ from flows.config import PipelineConfig
 from flows.plan import in_selection, plan_stages
 from flows.selection import Selection
 from flows.settings import data_root
-
-ON_DEVICE = frozenset({"train_lm", "evaluate", "generate"})
+from tasks.execution.machine import missing_device
 
 
 def refuse_missing_device(config: PipelineConfig, store: Store, selection: Selection) -> None:
@@ -14,16 +13,8 @@ def refuse_missing_device(config: PipelineConfig, store: Store, selection: Selec
 
     What is cached needs no device. So the plan decides, but only where something is missing.
     """
-    if config.run.device in {"auto", "cpu"} and config.train_lm.precision != "tf32":
-        return  # torch takes seconds to load
-    from lm.machine.probe import check_precision, choose_device
-
-    stages = ON_DEVICE
-    try:
-        device = choose_device(config.run.options)
-        stages = frozenset({"train_lm"})
-        check_precision(device, config.train_lm.precision)
-    except ValueError:
-        rows = in_selection(plan_stages(config, store, data_root()), selection)
-        if any(row.stage in stages and row.status != "HIT" for row in rows):
-            raise
+    if not missing_device(config.run.options, config.train_lm.precision):
+        return
+    for row in in_selection(plan_stages(config, store, data_root()), selection):
+        if row.obstacle and row.status != "HIT":
+            raise ValueError(row.obstacle)

@@ -139,7 +139,7 @@ def resolve_config(
     if merged["corpus"]["train"] != preset.corpus.train:
         _follow_training_text(merged["corpus"], given)
     _follow_maximum(merged, preset, given)
-    _follow_steps(merged["train_lm"], given)
+    _follow_steps(merged, given)
     try:
         # Strict: `true` is no number, and "3" is none. As JSON, which has lists where we have
         # tuples; a date of TOML is its text, as it would be in quotes.
@@ -266,13 +266,14 @@ def _follow_maximum(merged: RawConfig, preset: PipelineConfig, given: set[str]) 
         section["min_learning_rate"] = float(f"{minimum:.12g}")
 
 
-def _follow_steps(train_lm: RawConfig, given: set[str]) -> None:
+def _follow_steps(merged: RawConfig, given: set[str]) -> None:
     """Let the preset's warm-up end before a training that was made shorter than it."""
-    max_steps, warmup_steps = train_lm["max_steps"], train_lm["warmup_steps"]
-    if "train_lm.warmup_steps" in given or train_lm["max_minutes"]:
-        return
-    if isinstance(max_steps, int) and 0 < max_steps < warmup_steps:
-        train_lm["warmup_steps"] = max_steps // 10
+    for name, section in merged.items():
+        if "warmup_steps" not in section or f"{name}.warmup_steps" in given:
+            continue
+        max_steps, is_by_clock = section["max_steps"], section["max_minutes"]
+        if not is_by_clock and isinstance(max_steps, int) and max_steps < section["warmup_steps"]:
+            section["warmup_steps"] = max(0, max_steps // 10)
 
 
 def _explain(error: "ValidationError") -> str:

@@ -39,9 +39,7 @@ def open_run(
         store_url=store_url(config.run.store),
         root=str(root),
         workers=config.run.workers or os.cpu_count() or 1,
-        tracking=dataclasses.replace(
-            tracked.target, parent_run_id=tracked.run_id, parent_name=title
-        ),
+        tracking=dataclasses.replace(tracked.target, parent_run_id=tracked.run_id),
         labels={"preset": preset, "corpus": config.corpus.name},
         code_version=code_version(Path(__file__).parents[1]),
         cluster=config.run.cluster,

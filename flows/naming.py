@@ -12,14 +12,6 @@ from tasks.tracking.runs import flatten
 UNTOLD = ("model.vocab_size", "corpus.name")
 """Settings that follow from others, or change nothing."""
 
-SECTIONS = {
-    "count_pretokens": "tokenizer.",
-    "train_tokenizer": "tokenizer.",
-    "evaluate": "evaluate.",
-    "generate": "generate.",
-}
-"""Stages whose settings are fields of one section of the configuration."""
-
 
 def differences(config: PipelineConfig, preset: PipelineConfig) -> dict[str, str]:
     """Return the settings that differ from the preset, by `section.field`, with short values.
@@ -89,17 +81,30 @@ def losses_of_models(records: Iterable[Record]) -> dict[str, float]:
     return {
         record.inputs["model"].fingerprint: record.statistics["loss"]
         for record in records
-        if record.stage == "evaluate" and record.statistics.get("loss") is not None
+        if "model" in record.inputs and record.statistics.get("loss") is not None
     }
 
 
 def _made_otherwise(record: Record, preset: str) -> dict[str, str]:
     """Return the settings of an artifact that its preset has otherwise."""
     usual = flatten(dataclasses.asdict(PRESETS[preset]()))
-    section = SECTIONS.get(record.stage, "")
-    made = {f"{section}{name}": short(value) for name, value in flatten(record.config).items()}
-    return {
-        name: value
-        for name, value in made.items()
-        if name not in UNTOLD and name in usual and value != short(usual[name])
+    made = {
+        name: short(value)
+        for part, value in flatten(record.config).items()
+        if (name := _field_of(part, record.stage, usual))
     }
+    return {name: value for name, value in made.items() if value != short(usual[name])}
+
+
+def _field_of(part: str, stage: str, usual: Iterable[str]) -> str:
+    """Return the field of the configuration that a part of an artifact's settings is; "": none.
+
+    >>> _field_of("seed", "generate", ["train_lm.seed", "generate.seed"])
+    'generate.seed'
+    """
+    told = [name for name in usual if name not in UNTOLD]
+    alike = [name for name in told if name.partition(".")[2] == part]
+    for name in (part, f"{stage}.{part}"):
+        if name in told:
+            return name
+    return alike[0] if len(alike) == 1 else ""

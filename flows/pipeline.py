@@ -79,6 +79,7 @@ def perform(config: PipelineConfig, preset: str, selection: Selection) -> dict[s
     emit(RunStarted(title=title, stages=stage_rows(config, selection.wanted)))
     emit(Preparing(what="opening the run in MLflow"))
     context, tracked = open_run(config, preset, selection, title=title)
+    context = replace(context, tracking=replace(context.tracking, parent_name=title))
     try:
         look = partial(Performing, context, selection, config)
         performing = try_again_in_flow(context, look, "the look at the store")

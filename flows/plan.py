@@ -50,6 +50,12 @@ class PlannedStage:
     """What differs from the nearest artifact of the stage, where there is one."""
     record: Record | None = None
     """The artifact that is there: what was measured when it was made."""
+    obstacle: str = ""
+    """Why this machine cannot build it; "": it can."""
+    unfinished: str = ""
+    """From where a stopped attempt goes on; "": there is none."""
+    is_mapped: bool = False
+    """Whether a cluster can share the work."""
     has_drifted: bool = False
     """Whether the stage's code is another one than the one that made the artifact."""
 
@@ -155,6 +161,9 @@ class _Planning:
                 prediction=Prediction() if record else prediction_of(stage, settings, self.outlook),
                 differences=differences or (),
                 record=record,
+                obstacle=stage.find_obstacle(settings, self.outlook.options),
+                unfinished=stage.find_unfinished(self.store, identity) if identity else "",
+                is_mapped=stage.is_mapped,
                 has_drifted=_has_drifted(stage, record),
             )
         )

@@ -146,7 +146,11 @@ def predict(config: TokenizerConfig, outlook: Outlook) -> Prediction:
 
 
 COUNT_PRETOKENS = Stage(
-    name=STAGE, identify=counts_identity, perform=perform_in_flow(count_pretokens), predict=predict
+    name=STAGE,
+    identify=counts_identity,
+    perform=perform_in_flow(count_pretokens),
+    predict=predict,
+    is_mapped=True,
 )
 
 

@@ -158,7 +158,11 @@ def predict(settings: ShardSettings, outlook: Outlook) -> Prediction:
 
 
 ENCODE_SHARDS = Stage(
-    name=STAGE, identify=shards_identity, perform=perform_in_flow(encode_shards), predict=predict
+    name=STAGE,
+    identify=shards_identity,
+    perform=perform_in_flow(encode_shards),
+    predict=predict,
+    is_mapped=True,
 )
 
 

@@ -18,6 +18,7 @@ from tasks.context import RunContext, store_of
 from tasks.corpus.text import known_text_bytes
 from tasks.corpus.validation import remark_on_validation
 from tasks.execution.building import Built, build_once
+from tasks.execution.machine import missing_device
 from tasks.execution.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
 from tasks.text_model import open_text_model, score
@@ -138,6 +139,7 @@ EVALUATE = Stage(
     perform=perform_by(evaluate),
     predict=predict,
     show=show,
+    find_obstacle=lambda _, options: missing_device(options),
 )
 
 

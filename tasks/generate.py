@@ -16,6 +16,7 @@ from lm.accounting.flops import forward_flops
 from lm.config import GenerateConfig, ModelConfig
 from tasks.context import RunContext, store_of
 from tasks.execution.building import Built, build_once
+from tasks.execution.machine import missing_device
 from tasks.execution.prediction import Outlook, Prediction, predict_work
 from tasks.stage import STAGE_OPTIONS, Shown, Stage, perform_by
 from tasks.text_model import open_text_model, stream
@@ -95,6 +96,7 @@ GENERATE = Stage(
     perform=perform_by(generate),
     predict=predict,
     show=show,
+    find_obstacle=lambda _, options: missing_device(options),
 )
 
 

@@ -57,6 +57,11 @@ def show_nothing(store: Store, record: Record) -> Shown:
     return Shown()
 
 
+def find_nothing(*_: object) -> str:
+    """Say nothing: the stage needs no device, and keeps no unfinished work of its own."""
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage(Generic[S]):
     """Everything that the pipeline knows of one stage; each stage's file makes one."""
@@ -69,6 +74,12 @@ class Stage(Generic[S]):
     """Finds or builds the artifact; called from a flow."""
     predict: Callable[[S, Outlook], Prediction]
     show: Callable[[Store, Record], Shown] = show_nothing
+    find_obstacle: Callable[[S, RunOptions], str] = find_nothing
+    """Says why this machine cannot do the work; "": it can."""
+    find_unfinished: Callable[[Store, Identity], str] = find_nothing
+    """Says from where a stopped attempt goes on; "": there is none, or it cannot be told."""
+    is_mapped: bool = False
+    """Whether the work is divided into byte ranges, which a cluster can share."""
 
 
 def why_refused(record: Record, options: RunOptions) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.client.schemas.objects import State
@@ -22,7 +22,7 @@ from artifacts.building.staging import Staging, add_part, confirm
 from artifacts.identity import Identity, Reference
 from artifacts.published.reading import local_files
 from artifacts.record import JsonObject, Record
-from artifacts.store import list_records
+from artifacts.store import Store, list_records
 from lm.accounting.flops import training_flops_per_token
 from lm.accounting.memory import training_memory
 from lm.accounting.parameters import num_parameters
@@ -30,12 +30,14 @@ from lm.config import ModelConfig, TrainConfig
 from tasks.context import RunContext, store_of
 from tasks.corpus.validation import remark_on_validation
 from tasks.execution.building import Built, build_once
+from tasks.execution.machine import missing_device
 from tasks.execution.prediction import Outlook, Prediction, nearest_work, predict_work
 from tasks.execution.retry import is_transient
 from tasks.execution.training_account import PREDICTED_SECONDS, RESUMED_AT, show
 from tasks.execution.training_process import (
     needs_own_process,
     newest_step,
+    step_reached,
     steps_told,
     train_in_processes,
 )
@@ -124,6 +126,15 @@ def predict(settings: TrainingSettings, outlook: Outlook) -> Prediction:
     return _within_budget(prediction, 60.0 * config.max_minutes)
 
 
+def describe_unfinished(store: Store, identity: Identity) -> str:
+    """Say from which step a stopped training goes on."""
+    training: Any = identity.config["train_lm"]
+    step = step_reached(store, identity)
+    return f"a stopped training goes on from step {step:,} of {training['max_steps']:,}" * (
+        step > 0
+    )
+
+
 def _within_budget(prediction: Prediction, budget_s: float) -> Prediction:
     """Cut time and work to what fits into a budget of seconds; 0: there is none."""
     seconds, flops = prediction.seconds, prediction.flops
@@ -172,6 +183,8 @@ TRAIN_LM = Stage(
     perform=perform_by(train_lm),
     predict=predict,
     show=show,
+    find_obstacle=lambda settings, options: missing_device(options, settings.train_lm.precision),
+    find_unfinished=describe_unfinished,
 )
 
 

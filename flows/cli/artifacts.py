@@ -55,7 +55,7 @@ def ls(
     costs = () if is_narrow() else ("size", "seconds")
     table = plain_table(f"Store: {opened.url}", ("artifact", "made at"), (*costs, "what"))
     let_wrap(table.columns[-1])
-    losses = losses_of_models(list_records(opened, "evaluate"))
+    losses = losses_of_models(list_records(opened))
     for record in records:
         size_bytes = sum(entry.size_bytes for entry in record.files)
         took = (format_bytes(size_bytes), f"{record.seconds:.1f}")[: len(costs)]

@@ -67,7 +67,7 @@ def describe_choice(store: Store, found: Sequence[Record]) -> str:
     from artifacts.store import list_records
     from flows.naming import losses_of_models, name_artifact
 
-    losses = losses_of_models(list_records(store, "evaluate"))
+    losses = losses_of_models(list_records(store))
     chosen = f"model {found[0].place}: {name_artifact(found[0], losses)}"
     if len(found) == 1:
         return chosen

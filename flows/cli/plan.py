@@ -40,12 +40,10 @@ from flows.settings import data_root, prepare_environment, store_url
 from tasks.watching.progress import format_bytes
 
 if TYPE_CHECKING:
-    from artifacts.store import Store
     from flows.plan import PlannedStage
     from flows.selection import Selection
 
 COSTS = ("time", "memory", "disk", "FLOPs")
-MAPPED_STAGES = ("count_pretokens", "encode_shards")
 CLUSTER_PAYS_FROM_S = 300.0
 """Work on one machine below which a cluster is not worth its start: judged, not measured, as no
 cluster of several machines was ever used (docs/decisions/0011-dask.md)."""
@@ -84,8 +82,7 @@ def plan(
         json.dump(to_json(rows, store.url, resolved), sys.stdout, indent=1, ensure_ascii=False)
         print()
         return
-    remarks = _remarks(rows, selection) + _resumptions(rows, store)
-    _show(rows, store.url, remarks + cluster_remarks(rows, resolved.run))
+    _show(rows, store.url, [*_remarks(rows, selection), *cluster_remarks(rows, resolved.run)])
     if verbose:
         _show_measured(rows)
         rich.print_json(json.dumps(dataclasses.asdict(resolved)))
@@ -156,35 +153,26 @@ def _remarks(rows: Sequence[PlannedStage], selection: Selection) -> list[str]:
             f"--force builds {', '.join(selection.force)} again and nothing downstream: what is "
             f"rebuilt keeps its fingerprint, so the {num_kept} cached ones stay"
         )
+    if drifted := [row.name for row in rows if row.has_drifted]:
+        remarks.append(
+            f"{', '.join(drifted)}: made by code that has changed since, and kept. Where the "
+            "change alters bytes, raise the stage's VERSION; --force STAGE builds it again"
+        )
+    to_build = [row for row in rows if row.status != "HIT"]
     remarks += [
-        f"{row.name}: the code that makes it has changed since it was built; it is kept. Where the "
-        f"change alters its bytes, raise the stage's VERSION; --force {row.stage} builds it again"
-        for row in rows
-        if row.has_drifted
+        f"{row.name}: {row.unfinished}; the time above is that of the whole"
+        for row in to_build
+        if row.unfinished
     ]
+    for obstacle in dict.fromkeys(row.obstacle for row in to_build if row.obstacle):
+        names = ", ".join(row.name for row in to_build if row.obstacle == obstacle)
+        remarks.append(f"{names}: not on this machine: {obstacle}")
     return remarks
-
-
-def _resumptions(rows: Sequence[PlannedStage], store: Store) -> list[str]:
-    """Say which training goes on from where an earlier run was stopped."""
-    from tasks.execution.training_process import step_reached
-
-    to_train = [
-        (row.name, row.identity)
-        for row in rows
-        if row.stage == "train_lm" and row.status != "HIT" and row.identity
-    ]
-    return [
-        f"{name}: a stopped training goes on from step {step:,} of "
-        f"{identity.config['train_lm']['max_steps']:,}; the time above is that of all steps"
-        for name, identity in to_train
-        if (step := step_reached(store, identity))
-    ]
 
 
 def cluster_remarks(rows: Sequence[PlannedStage], run: RunConfig) -> list[str]:
     """Say whether a cluster that was asked for is worth it, as far as earlier artifacts tell."""
-    mapped = [row for row in rows if row.stage in MAPPED_STAGES and row.status != "HIT"]
+    mapped = [row for row in rows if row.is_mapped and row.status != "HIT"]
     if run.cluster is None or not mapped:
         return []
     known = [row.prediction.seconds for row in mapped if row.prediction.seconds is not None]

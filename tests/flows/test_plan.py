@@ -205,6 +205,7 @@ def test_a_plan_for_a_cluster_says_when_one_machine_is_the_better_choice(tmp_pat
                 reason="",
                 identity=None,
                 prediction=Prediction(seconds=seconds),
+                is_mapped=stage != "train_lm",
             )
             for stage in ("count_pretokens", "train_lm", "encode_shards")
         ]
