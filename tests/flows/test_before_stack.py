@@ -132,7 +132,11 @@ def test_a_machine_without_gpus_is_told_what_to_set(stack: Stack) -> None:
 def test_the_stack_is_checked_before_it_is_built() -> None:
     """The order in which make does it, and what Compose would do last."""
     planned = subprocess.run(
-        ["make", "-n", "stack"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "-n", "stack"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
     assert "flows.deploying.before_stack" in planned[0]
     assert planned[-1].endswith("up -d")
