@@ -19,9 +19,10 @@ logger = logging.getLogger(__name__)
 
 def end_killed_runs(target: TrackingTarget) -> list[str]:
     """End killed runs in MLflow and in Prefect; return the ids of their MLflow runs."""
-    dead = end_runs_of(target)
+    this_flow_run = str(runtime.flow_run.id or "")
+    dead = end_runs_of(target, flow_run_id=this_flow_run)
     # A run that was killed and given back to its pool is this run: it is alive again.
-    others = [run for run in dead if run.flow_run_id != str(runtime.flow_run.id or "")]
+    others = [run for run in dead if run.flow_run_id != this_flow_run]
     _end_in_prefect(others, Crashed(message="Its process was killed; a later run noticed it."))
     for run in dead:
         logger.info("run %s was killed; this run takes over what it had stored", run.run_id)

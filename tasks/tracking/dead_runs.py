@@ -36,18 +36,27 @@ def process_tag() -> dict[str, str]:
 
 
 def end_runs_of(
-    target: TrackingTarget, is_over: Callable[[BuilderProcess], bool] = is_dead
+    target: TrackingTarget,
+    is_over: Callable[[BuilderProcess], bool] = is_dead,
+    *,
+    flow_run_id: str = "",
 ) -> list[DeadRun]:
     """End what dead processes of this machine left as RUNNING, with the runs below it.
 
-    A failure of MLflow is logged, and ends nothing.
+    Of a flow run that begins again (`flow_run_id`) the earlier attempts are over on every machine:
+    Prefect has one at a time. A failure of MLflow is logged, and ends nothing.
     """
     try:
         from mlflow.tracking import MlflowClient
 
         client = MlflowClient(tracking_uri=target.uri)
         running = _running(client, target.experiment)
-        dead = [run for run in running if _is_of(run.data.tags, is_over)]
+        dead = [
+            run
+            for run in running
+            if _is_of(run.data.tags, is_over)
+            or (flow_run_id and run.data.tags.get(FLOW_RUN_TAG) == flow_run_id)
+        ]
         ids = {run.info.run_id for run in dead}
         # A run that was stopped while it opened a stage's run has ended, but that one has not.
         alive = {run.info.run_id for run in running} - ids

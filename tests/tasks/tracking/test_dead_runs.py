@@ -66,6 +66,23 @@ def test_a_run_below_one_that_has_ended_ends(target: TrackingTarget) -> None:
     assert [status_of(target, run_id) for run_id in (left, kept)] == ["KILLED", "RUNNING"]
 
 
+def test_an_earlier_attempt_of_the_flow_run_has_ended_on_every_machine(
+    target: TrackingTarget,
+) -> None:
+    """A container that was killed is not of this host; the next one goes on with its flow run."""
+    elsewhere = json.dumps(asdict(this_process()) | {"boot": "another"})
+    before, other = (
+        start_pipeline_run(target, name=name, params={}, tags=tags).run_id
+        for name, tags in (
+            ("before", {PROCESS_TAG: elsewhere, FLOW_RUN_TAG: "mine"}),
+            ("other", {PROCESS_TAG: elsewhere, FLOW_RUN_TAG: "another"}),
+        )
+    )
+    assert end_runs_of(target) == []
+    assert end_runs_of(target, flow_run_id="mine") == [DeadRun(before, "mine")]
+    assert [status_of(target, run_id) for run_id in (before, other)] == ["KILLED", "RUNNING"]
+
+
 def test_without_mlflow_nothing_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A database that cannot be opened is a warning, not an error."""
     (tmp_path / "file").touch()
