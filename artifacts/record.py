@@ -87,7 +87,7 @@ class BuildFacts:
     started_at: str = ""
     """ISO 8601, UTC."""
     seconds: float = 0.0
-    """Of the attempt that made it, and of earlier ones whose work it went on with, where known."""
+    """Of the attempt that made it, and of earlier ones whose work it resumed, where known."""
     peak_rss_bytes: int = 0
     deterministic: bool = True
     """False where the bytes depend on a clock."""

@@ -53,7 +53,7 @@ class PlannedStage:
     obstacle: str = ""
     """Why this machine cannot build it; "": it can."""
     unfinished: str = ""
-    """From where a stopped attempt goes on; "": there is none."""
+    """Where a stopped attempt resumes; "": there is none."""
     is_mapped: bool = False
     """Whether a cluster can share the work."""
     has_drifted: bool = False

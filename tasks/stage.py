@@ -77,7 +77,7 @@ class Stage(Generic[S]):
     find_obstacle: Callable[[S, RunOptions], str] = find_nothing
     """Says why this machine cannot do the work; "": it can."""
     find_unfinished: Callable[[Store, Identity], str] = find_nothing
-    """Says from where a stopped attempt goes on; "": there is none, or it cannot be told."""
+    """Says where a stopped attempt resumes; "": there is none, or it cannot be told."""
     is_mapped: bool = False
     """Whether the work is divided into byte ranges, which a cluster can share."""
 

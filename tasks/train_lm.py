@@ -127,12 +127,10 @@ def predict(settings: TrainingSettings, outlook: Outlook) -> Prediction:
 
 
 def describe_unfinished(store: Store, identity: Identity) -> str:
-    """Say from which step a stopped training goes on."""
+    """Return the step at which a stopped training resumes, in words; "": there is none."""
     training: Any = identity.config["train_lm"]
     step = step_reached(store, identity)
-    return f"a stopped training goes on from step {step:,} of {training['max_steps']:,}" * (
-        step > 0
-    )
+    return f"a stopped training resumes at step {step:,} of {training['max_steps']:,}" * (step > 0)
 
 
 def _within_budget(prediction: Prediction, budget_s: float) -> Prediction:

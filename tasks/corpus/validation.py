@@ -17,7 +17,7 @@ def remark_on_validation(store: Store, shards: Reference) -> str:
 
 
 def describe_small(num_documents: int, num_tokens: int) -> str:
-    """Say how small a validation text is, what that does to the loss, and what to do about it.
+    """Return a warning of a small validation text with its size and the way out; "": it is fine.
 
     >>> describe_small(400, 90_000)
     ''

@@ -40,7 +40,7 @@ class Built:
 
     statistics: JsonObject
     seconds_before: float = 0.0
-    """Seconds of earlier attempts, whose work this one went on with."""
+    """Seconds of earlier attempts, whose work this one resumed."""
     volatile: tuple[str, ...] = ()
     external_files: tuple[ExternalFile, ...] = ()
     deterministic: bool = True

@@ -178,7 +178,7 @@ def test_a_narrow_terminal_shows_the_reason_whole(
     assert "memory" in shown.splitlines()[-2]
 
 
-def test_the_plan_says_where_a_stopped_training_goes_on(
+def test_the_plan_says_where_a_stopped_training_resumes(
     settings: list[str], tmp_path: Path
 ) -> None:
     """The newest checkpoint of all attempts; without one the plan says nothing of it."""
@@ -189,7 +189,7 @@ def test_the_plan_says_where_a_stopped_training_goes_on(
     folder = local_staging(open_store(tmp_path / "artifacts"), identity)
     for attempt, step in (("00000001-a", "step-00000003"), ("00000002-b", "step-00000002")):
         (folder / attempt / "work" / "checkpoints" / step).mkdir(parents=True)
-    assert "a stopped training goes on from step 3 of 4" in printed_plan(tmp_path, *choice)
+    assert "a stopped training resumes at step 3 of 4" in printed_plan(tmp_path, *choice)
 
 
 def test_a_plan_for_a_cluster_says_when_one_machine_is_the_better_choice(tmp_path: Path) -> None:

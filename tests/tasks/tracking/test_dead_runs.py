@@ -69,7 +69,7 @@ def test_a_run_below_one_that_has_ended_ends(target: TrackingTarget) -> None:
 def test_an_earlier_attempt_of_the_flow_run_has_ended_on_every_machine(
     target: TrackingTarget,
 ) -> None:
-    """A container that was killed is not of this host; the next one goes on with its flow run."""
+    """A killed container was another machine; the next one resumes its flow run."""
     elsewhere = json.dumps(asdict(this_process()) | {"boot": "another"})
     before, other = (
         start_pipeline_run(target, name=name, params={}, tags=tags).run_id
